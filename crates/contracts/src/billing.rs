@@ -1,0 +1,210 @@
+//! What `billing` says, and what it can be told to do.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic};
+
+/// What billing shall do, on topic `billing.commands`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum BillingCommand {
+    /// Have the provider set the amount aside. Answer: [`BillingEvent::PaymentAuthorized`] or
+    /// [`BillingEvent::PaymentRefused`].
+    #[serde(rename = "billing.authorize-payment.v1")]
+    AuthorizePayment {
+        /// Names this command; the answer carries it.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// Who pays.
+        customer: CustomerId,
+        /// How much.
+        amount: Money,
+        /// The provider's token for the card.
+        token: PaymentToken,
+    },
+    /// Give up whatever was set aside. Never refused. Answer: [`BillingEvent::PaymentVoided`].
+    #[serde(rename = "billing.void-payment.v1")]
+    VoidPayment {
+        /// Names this command; the answer carries it.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+    },
+    /// Take what was set aside. Answer: [`BillingEvent::PaymentCaptured`] or [`BillingEvent::CaptureRefused`].
+    #[serde(rename = "billing.capture-payment.v1")]
+    CapturePayment {
+        /// Names this command; the answer carries it.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+    },
+}
+
+/// What billing did or refused, on topic `billing.events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum BillingEvent {
+    /// The amount is set aside.
+    #[serde(rename = "billing.payment-authorized.v1")]
+    PaymentAuthorized {
+        /// The command this answers.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// How much.
+        amount: Money,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nothing is set aside.
+    #[serde(rename = "billing.payment-refused.v1")]
+    PaymentRefused {
+        /// The command this answers.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// Why.
+        reason: PaymentRefusal,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nothing is set aside any more, and nothing will be.
+    #[serde(rename = "billing.payment-voided.v1")]
+    PaymentVoided {
+        /// The command this answers.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The money is ours.
+    #[serde(rename = "billing.payment-captured.v1")]
+    PaymentCaptured {
+        /// The command this answers.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// How much.
+        amount: Money,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider refused to hand over what was set aside.
+    #[serde(rename = "billing.capture-refused.v1")]
+    CaptureRefused {
+        /// The command this answers.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// Why.
+        reason: PaymentRefusal,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Why a payment was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum PaymentRefusal {
+    /// The provider said no.
+    Declined {
+        /// The provider's own code.
+        decline_code: String,
+    },
+    /// The payment was voided before it was asked for.
+    Voided,
+}
+
+/// The provider's token for a card: 1 to 80 characters of `a-z`, `A-Z`, `0-9`, `_` and `-`, such as `tok_ok`.
+///
+/// In no event and in no log: `Debug` shows `***`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PaymentToken(Box<str>);
+
+/// The text is no payment token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a payment token has 1 to {} characters of a-z, A-Z, 0-9, _ and -", PaymentToken::MAX_LEN)]
+pub struct NotAPaymentToken;
+
+impl PaymentToken {
+    /// The longest token, in characters.
+    pub const MAX_LEN: usize = 80;
+
+    /// The token itself, for the provider and the command that carries it, and for nobody else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PaymentToken {
+    type Error = NotAPaymentToken;
+
+    fn try_from(text: String) -> Result<Self, NotAPaymentToken> {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(known);
+        if fits { Ok(Self(text.into_boxed_str())) } else { Err(NotAPaymentToken) }
+    }
+}
+
+impl From<PaymentToken> for String {
+    fn from(token: PaymentToken) -> Self {
+        token.0.into_string()
+    }
+}
+
+impl fmt::Debug for PaymentToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PaymentToken(***)")
+    }
+}
+
+impl Message for BillingCommand {
+    const TOPIC: Topic = Topic::BillingCommands;
+
+    fn key(&self) -> String {
+        match self {
+            Self::AuthorizePayment { order, .. }
+            | Self::VoidPayment { order, .. }
+            | Self::CapturePayment { order, .. } => order.to_string(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::AuthorizePayment { .. } => "billing.authorize-payment.v1",
+            Self::VoidPayment { .. } => "billing.void-payment.v1",
+            Self::CapturePayment { .. } => "billing.capture-payment.v1",
+        }
+    }
+}
+
+impl Message for BillingEvent {
+    const TOPIC: Topic = Topic::BillingEvents;
+
+    fn key(&self) -> String {
+        match self {
+            Self::PaymentAuthorized { order, .. }
+            | Self::PaymentRefused { order, .. }
+            | Self::PaymentVoided { order, .. }
+            | Self::PaymentCaptured { order, .. }
+            | Self::CaptureRefused { order, .. } => order.to_string(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::PaymentAuthorized { .. } => "billing.payment-authorized.v1",
+            Self::PaymentRefused { .. } => "billing.payment-refused.v1",
+            Self::PaymentVoided { .. } => "billing.payment-voided.v1",
+            Self::PaymentCaptured { .. } => "billing.payment-captured.v1",
+            Self::CaptureRefused { .. } => "billing.capture-refused.v1",
+        }
+    }
+}

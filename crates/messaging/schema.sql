@@ -1,0 +1,31 @@
+-- What `messaging` needs in a Postgres database. Each service's first migration contains this file word for word.
+
+-- Messages this service wants to send, written in the transaction that caused them. Append-only: the relay reads the
+-- database's log, not this table; the rows are kept so that a lost slot or a lost topic can be sent again.
+create table outbox (
+    -- Taken while the order's row is locked, so the messages of one key are numbered in the order of their commits.
+    sequence    bigint generated always as identity primary key,
+    id          uuid not null,
+    topic       text not null,
+    key         text not null,
+    kind        text not null,
+    payload     text not null,
+    traceparent text,
+    created_at  timestamptz not null default now()
+);
+create publication outbox for table outbox with (publish = 'insert');
+
+-- Messages this service has taken in. A second one of the same id is dropped.
+create table inbox (
+    message_id  uuid primary key,
+    received_at timestamptz not null default now()
+);
+
+-- The next offset to read. Moves by compare-and-set in the transaction that holds the effect: whoever has lost the
+-- partition fails there.
+create table consumer_offset (
+    topic       text not null,
+    partition   int not null,
+    next_offset bigint not null,
+    primary key (topic, partition)
+);

@@ -1,0 +1,87 @@
+//! A message on its way out, and one that has come in. CloudEvents 1.0 in binary mode: attributes in headers, JSON as
+//! the value.
+
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+/// A message on its way out: a row of the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// Names this message; the receiver's inbox drops a second one of the same id.
+    pub id: Uuid,
+    /// The topic, without the prefix of the installation.
+    pub topic: &'static str,
+    /// Messages of one key stay in order.
+    pub key: String,
+    /// The versioned name, such as `order.placed.v1`.
+    pub kind: &'static str,
+    /// The message as JSON.
+    pub payload: String,
+    /// The W3C trace context it was caused in.
+    pub traceparent: Option<String>,
+}
+
+impl Outgoing {
+    /// `message` as JSON, under a new message id.
+    ///
+    /// # Panics
+    /// If `message` cannot be JSON (a map with keys that are no strings): a mistake in its type.
+    pub fn new(topic: &'static str, key: String, kind: &'static str, message: &impl Serialize) -> Self {
+        let payload = serde_json::to_string(message).expect("a message is a plain struct, which is always JSON");
+        Self { id: Uuid::now_v7(), topic, key, kind, payload, traceparent: None }
+    }
+}
+
+/// A message that has come in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The topic, without the prefix of the installation.
+    pub topic: String,
+    /// Its partition there.
+    pub partition: i32,
+    /// Its place in the partition.
+    pub offset: i64,
+    /// Names the message: see [`Outgoing::id`].
+    pub id: Uuid,
+    /// The versioned name.
+    pub kind: String,
+    /// The key.
+    pub key: String,
+    /// The message as JSON.
+    pub payload: Vec<u8>,
+    /// The W3C trace context it was caused in.
+    pub traceparent: Option<String>,
+}
+
+/// The message is not what this consumer can read: the message's own fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} at {topic}/{partition}@{offset} cannot be read")]
+pub struct Undecodable {
+    /// Where it stands.
+    pub topic: String,
+    /// Where it stands.
+    pub partition: i32,
+    /// Where it stands.
+    pub offset: i64,
+    /// What it claims to be.
+    pub kind: String,
+    /// What is wrong.
+    #[source]
+    pub source: serde_json::Error,
+}
+
+impl Record {
+    /// The message itself.
+    ///
+    /// # Errors
+    /// [`Undecodable`] if the payload is no `M`.
+    pub fn decode<M: DeserializeOwned>(&self) -> Result<M, Undecodable> {
+        serde_json::from_slice(&self.payload).map_err(|source| Undecodable {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            offset: self.offset,
+            kind: self.kind.clone(),
+            source,
+        })
+    }
+}

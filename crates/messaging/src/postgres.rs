@@ -1,0 +1,8 @@
+//! The parts that live in Postgres. Schema: `schema.sql`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a library has no database to check its queries against when it is built"
+)]
+
+pub mod inbox;
+pub mod outbox;

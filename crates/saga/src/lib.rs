@@ -1,0 +1,1 @@
+//! Sagas without I/O: definition, machine, instance, test kit.

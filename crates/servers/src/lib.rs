@@ -1,0 +1,1 @@
+//! The real servers as child processes: fetched once, started, stopped.

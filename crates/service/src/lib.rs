@@ -1,0 +1,1 @@
+//! What surrounds any service process: telemetry, clock, supervised tasks, secrets.

@@ -1,0 +1,1 @@
+//! The shop command: up, down, status, logs, token, load, audit.
