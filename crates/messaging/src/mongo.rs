@@ -1,1 +1,53 @@
-//! The parts that live in MongoDB.
+//! The parts that live in MongoDB: collections `outbox`, `inbox`, `consumer_offset` and `relay`.
+//!
+//! Every write of a message's effect goes through a [`Transaction`], which owns its session: an operation without the
+//! session would silently run outside the transaction.
+
+pub mod inbox;
+mod offsets;
+pub mod outbox;
+mod transaction;
+mod update;
+
+use mongodb::{
+    Database,
+    error::{Error, ErrorKind, Result},
+    options::{Acknowledgment, WriteConcern},
+};
+
+pub use offsets::Offsets;
+pub use transaction::Transaction;
+pub use update::{Statement, StatementRefused};
+
+const OUTBOX: &str = "outbox";
+const INBOX: &str = "inbox";
+const CONSUMER_OFFSET: &str = "consumer_offset";
+const RELAY: &str = "relay";
+
+/// Server codes, from MongoDB's `error_codes.yml`.
+const NAMESPACE_EXISTS: i32 = 48;
+
+/// Creates what `messaging` needs in `db`, unless it is there. Call it before the service accepts work: a transaction
+/// cannot create collections reliably.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn prepare(db: &Database) -> Result<()> {
+    for collection in [OUTBOX, INBOX, CONSUMER_OFFSET, RELAY] {
+        match db.create_collection(collection).write_concern(durable()).await {
+            Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Acknowledged by a majority, and in the journal there.
+fn durable() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
+}
+
+/// The server's code for what went wrong with a whole command.
+fn code(error: &Error) -> Option<i32> {
+    if let ErrorKind::Command(command) = error.kind.as_ref() { Some(command.code) } else { None }
+}

@@ -1,0 +1,56 @@
+//! The offsets to read from next, where the transactions of the batches move them.
+
+use std::collections::HashMap;
+
+use bson::doc;
+use futures::TryStreamExt;
+use mongodb::{Database, error::Result, options::ReadConcern};
+use serde::Deserialize;
+
+use super::{CONSUMER_OFFSET, Statement, update};
+
+/// The stored offsets of one database.
+#[derive(Debug, Clone)]
+pub struct Offsets {
+    db: Database,
+}
+
+/// A document of `consumer_offset`.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(rename = "_id")]
+    id: String,
+    next_offset: i64,
+}
+
+impl Offsets {
+    /// Those in `db`.
+    pub fn new(db: Database) -> Self {
+        Self { db }
+    }
+
+    async fn next_offsets(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, i64>> {
+        let partition_of: HashMap<String, i32> =
+            partitions.iter().map(|partition| (id(topic, *partition), *partition)).collect();
+        let ids: Vec<&String> = partition_of.keys().collect();
+        let missing: Vec<Statement> = ids
+            .iter()
+            .map(|id| Statement::upsert(doc! { "_id": id }, doc! { "$setOnInsert": { "next_offset": 0_i64 } }))
+            .collect();
+        update::run(None, &self.db, CONSUMER_OFFSET, &missing).await?;
+        let stored: Vec<Stored> = self
+            .db
+            .collection::<Stored>(CONSUMER_OFFSET)
+            .find(doc! { "_id": { "$in": ids } })
+            .read_concern(ReadConcern::majority())
+            .await?
+            .try_collect()
+            .await?;
+        Ok(stored.into_iter().map(|row| (partition_of[&row.id], row.next_offset)).collect())
+    }
+}
+
+/// The `_id` of a partition's document.
+pub(super) fn id(topic: &str, partition: i32) -> String {
+    format!("{topic}/{partition}")
+}
