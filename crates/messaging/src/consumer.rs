@@ -1,11 +1,26 @@
 //! Reads topics in batches and hands each to a [`Handler`], whose one transaction holds the effect and the offsets.
 
+use std::collections::HashMap;
+
 use crate::{Batch, Undecodable};
+
+/// Any error, as far as a consumer cares.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a batch does. One call is one transaction: inbox, offsets, effect, outbox, commit.
 pub trait Handler: Send + Sync + 'static {
     /// Does all of `batch`, or nothing.
     fn handle(&self, batch: &Batch) -> impl Future<Output = Result<(), HandleError>> + Send;
+}
+
+/// Where the next offsets are kept: the consumer's own database.
+pub trait Offsets: Send + Sync + 'static {
+    /// The next offset to read of each of `partitions` of `topic`. One that has none yet gets 0.
+    fn load(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> impl Future<Output = Result<HashMap<i32, i64>, BoxError>> + Send;
 }
 
 /// Why a batch was not done. Nothing of it was.
@@ -17,10 +32,10 @@ pub enum HandleError {
     Fenced,
     /// A message that no retry will make acceptable: unreadable, of unknown version, or an impossible transition.
     #[error("a message is at fault")]
-    Message(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Message(#[source] BoxError),
     /// The fault is ours or our database's: the whole batch is tried again.
     #[error("the batch could not be done")]
-    Ours(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Ours(#[source] BoxError),
 }
 
 impl From<Undecodable> for HandleError {

@@ -1,11 +1,14 @@
 //! At-least-once delivery with exactly one effect.
 
 pub mod batch;
+pub mod broker;
 pub mod consumer;
 pub mod envelope;
 pub mod mongo;
 pub mod postgres;
+pub mod producer;
 
 pub use batch::{Batch, Position};
-pub use consumer::{HandleError, Handler};
+pub use broker::{Broker, Retention, TopicSpec};
+pub use consumer::{HandleError, Handler, Offsets};
 pub use envelope::{Outgoing, Record, Undecodable};

@@ -1,0 +1,256 @@
+//! Sends what a relay has read: in order, and with one completion per batch.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+};
+
+use jiff::Timestamp;
+use rdkafka::{
+    ClientContext, Message as _,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
+};
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use crate::{Broker, broker};
+
+/// A row of an outbox as a relay reads it from the database's log: an [`Outgoing`](crate::Outgoing) that is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Committed {
+    /// Names the message.
+    pub id: Uuid,
+    /// The topic, without the prefix of the installation.
+    pub topic: String,
+    /// Messages of one key stay in order.
+    pub key: String,
+    /// The versioned name.
+    pub kind: String,
+    /// The message as JSON.
+    pub payload: String,
+    /// The W3C trace context it was caused in.
+    pub traceparent: Option<String>,
+}
+
+/// A message was not, or perhaps not, written. Discard the producer and begin again from the last confirmed position.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeliveryError {
+    /// The broker or the client says so.
+    #[error("a message could not be delivered")]
+    Kafka(#[from] KafkaError),
+    /// The producer was dropped before the broker had answered.
+    #[error("the producer is gone")]
+    Gone,
+}
+
+/// An idempotent producer: what it accepts is written in its order, without gaps, or it fails for good.
+///
+/// Dropping it throws away what is still queued; it never sends that late.
+pub struct Producer {
+    inner: Option<ThreadedProducer<Context>>,
+    prefix: String,
+    source: String,
+}
+
+/// Done when the broker has all messages of one batch.
+#[derive(Debug)]
+#[must_use = "a batch is sent when its delivery says so, not before"]
+pub struct Delivery(oneshot::Receiver<Result<(), DeliveryError>>);
+
+impl Producer {
+    /// A producer whose messages come from `source`, the name of the service.
+    ///
+    /// # Errors
+    /// If the settings are refused; the broker need not be there.
+    pub fn new(broker: &Broker, source: &str) -> Result<Self, KafkaError> {
+        let inner = broker
+            .client_config()
+            .set("enable.idempotence", "true") // Implies acks=all and endless retries.
+            // Without it, messages behind a refused one would still be sent, ahead of it.
+            .set("enable.gapless.guarantee", "true")
+            .set("message.timeout.ms", "0")
+            .set("linger.ms", "0")
+            .set("partitioner", "murmur2_random")
+            .set("allow.auto.create.topics", "false")
+            .create_with_context(Context::default())?;
+        Ok(Self { inner: Some(inner), prefix: broker.prefix.clone(), source: source.to_owned() })
+    }
+
+    /// Queues `messages` behind all earlier ones, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] if a message cannot be queued: it is too large, or an earlier one has failed.
+    pub async fn send(&mut self, messages: Vec<Committed>) -> Result<Delivery, DeliveryError> {
+        let (done, delivery) = oneshot::channel();
+        let batch = Arc::new(Outstanding { left: AtomicUsize::new(messages.len()), done: Mutex::new(Some(done)) });
+        if messages.is_empty() {
+            batch.finish(Ok(()));
+        }
+        let inner = self.inner.as_ref().expect("only dropping takes it");
+        let mut topic = String::new();
+        for message in &messages {
+            topic.clear();
+            topic.push_str(&self.prefix);
+            topic.push_str(&message.topic);
+            let mut record = BaseRecord::with_opaque_to(&topic, Arc::clone(&batch))
+                .key(message.key.as_str())
+                .payload(message.payload.as_str())
+                .headers(headers(&self.source, message));
+            loop {
+                // Asked for before trying, so that space made in between is not missed.
+                let space = inner.context().space.notified();
+                match inner.send(record) {
+                    Ok(()) => break,
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                        record = refused;
+                        space.await;
+                    }
+                    Err((error, _)) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(Delivery(delivery))
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            inner.purge(PurgeConfig::default().queue().inflight());
+            // Its end waits for its threads, which an async caller should not.
+            std::thread::spawn(move || drop(inner));
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<(), DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(DeliveryError::Gone)))
+    }
+}
+
+/// One batch on its way: counted down by the producer's own thread, which wakes the relay once.
+#[derive(Debug)]
+struct Outstanding {
+    left: AtomicUsize,
+    done: Mutex<Option<oneshot::Sender<Result<(), DeliveryError>>>>,
+}
+
+impl Outstanding {
+    fn finish(&self, result: Result<(), DeliveryError>) {
+        if let Some(done) = self.done.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Nobody waits any more when the relay has given up.
+            done.send(result).ok();
+        }
+    }
+}
+
+/// What the producer's thread calls.
+#[derive(Default)]
+struct Context {
+    space: Notify,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        broker::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "Kafka's producer reports an error");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Arc<Outstanding>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
+        match result {
+            Ok(_) if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 => batch.finish(Ok(())),
+            Ok(_) => {}
+            Err((error, message)) => {
+                tracing::debug!(topic = message.topic(), %error, "a message was not delivered");
+                batch.finish(Err(error.clone().into()));
+            }
+        }
+        self.space.notify_one();
+    }
+}
+
+/// CloudEvents 1.0, binary mode. The time is that of the message id, a UUIDv7.
+fn headers(source: &str, message: &Committed) -> OwnedHeaders {
+    let mut id = Uuid::encode_buffer();
+    let mut headers = OwnedHeaders::new_with_capacity(8)
+        .insert(header("content-type", "application/json"))
+        .insert(header("ce_specversion", "1.0"))
+        .insert(header("ce_id", message.id.hyphenated().encode_lower(&mut id)))
+        .insert(header("ce_type", &message.kind))
+        .insert(header("ce_source", source))
+        .insert(header("ce_subject", &message.key));
+    if let Some(time) = minted_at(message.id) {
+        headers = headers.insert(header("ce_time", &time.to_string()));
+    }
+    if let Some(traceparent) = &message.traceparent {
+        headers = headers.insert(header("traceparent", traceparent));
+    }
+    headers
+}
+
+fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
+    Header { key, value: Some(value) }
+}
+
+fn minted_at(id: Uuid) -> Option<Timestamp> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Headers as _;
+
+    use super::*;
+
+    #[test]
+    fn a_message_carries_the_attributes_of_cloud_events() {
+        let message = Committed {
+            id: "0197f2a1-6c00-7000-8000-000000000000".parse().unwrap(),
+            topic: "order.events".into(),
+            key: "42".into(),
+            kind: "order.placed.v1".into(),
+            payload: "{}".into(),
+            traceparent: Some("00-11-22-01".into()),
+        };
+        let headers = headers("order", &message);
+        let seen: Vec<(&str, &str)> =
+            headers.iter().map(|header| (header.key, str::from_utf8(header.value.unwrap()).unwrap())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("content-type", "application/json"),
+                ("ce_specversion", "1.0"),
+                ("ce_id", "0197f2a1-6c00-7000-8000-000000000000"),
+                ("ce_type", "order.placed.v1"),
+                ("ce_source", "order"),
+                ("ce_subject", "42"),
+                ("ce_time", "2025-07-10T09:16:51.2Z"),
+                ("traceparent", "00-11-22-01"),
+            ]
+        );
+    }
+}
