@@ -1,1 +1,112 @@
-//! x
+//! The order service: takes orders, keeps them as event streams, and runs the sagas that confirm or cancel them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `http`, `problem` | the API and its refusals |
+//! | `order` | what may happen to an order; pure |
+//! | `checkout` | the saga: its steps, commands and answers; pure |
+//! | `place` | places all orders that were waiting, in one transaction |
+//! | `answers` | what inventory and billing answer moves the sagas |
+//! | `deadlines` | time moves them too |
+//! | `sagas` | what moves a saga causes, saved in one transaction |
+//! | `catalogue` | the replica of products and prices |
+//! | `settled` | clients that wait for an order to settle |
+//! | `store` | all SQL |
+
+mod answers;
+mod catalogue;
+mod checkout;
+pub mod config;
+mod deadlines;
+mod http;
+mod order;
+mod place;
+mod problem;
+mod sagas;
+mod settled;
+mod store;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Context;
+use messaging::{
+    consumer::Consumer,
+    postgres::{Offsets, relay},
+};
+use service::{clock::Clock, tasks::Tasks};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use web::access::Verifier;
+
+use crate::{answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled};
+
+/// The slot of Postgres' log that the relay reads.
+const SLOT: &str = "outbox";
+/// The most messages of one transaction.
+const BATCH: usize = 500;
+
+/// What every part of the service shares.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) db: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) verifier: Verifier,
+    pub(crate) committer: Committer,
+    pub(crate) settled: Settled,
+}
+
+/// Runs the service until it is told to stop, or one of its tasks fails.
+///
+/// # Errors
+/// If the service cannot start, or a task ended early.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let db = connect(&config).await?;
+    let broker = config.broker();
+    broker.ensure_topics(&service::topics::specs()).await.context("the topics could not be created")?;
+    relay::prepare(&db, SLOT).await.context("the replication slot could not be created")?;
+    let public_key = std::fs::read(&config.token_public_key_file)
+        .with_context(|| format!("{} cannot be read", config.token_public_key_file.display()))?;
+    let (committer, queue) = Committer::new();
+    let app = Arc::new(App {
+        db: db.clone(),
+        clock: Clock::system(),
+        verifier: Verifier::from_pem(&public_key).context("the public key for tokens is none")?,
+        committer,
+        settled: Settled::default(),
+    });
+
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop_token();
+    let relay_config =
+        relay::RelayConfig { database_url: config.order_database_url.expose().clone(), slot: SLOT.into(), source: "order".into() };
+    tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
+    let group = |name: &str| format!("{}{name}", config.topic_prefix);
+    let consumer = |group: String, topics: &[&str]| Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
+    tasks.spawn("answers", consumer(group("order"), &answers::TOPICS).run(Answers(app.clone()), stop.clone()));
+    tasks.spawn("catalogue", consumer(group("order-catalogue"), &catalogue::TOPICS).run(Catalogue(app.clone()), stop.clone()));
+    tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
+    tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
+    tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
+    let listener = tokio::net::TcpListener::bind(config.http_addr)
+        .await
+        .with_context(|| format!("{} cannot be listened on", config.http_addr))?;
+    let ready = Arc::new(AtomicBool::new(true));
+    let routes = http::routes(app).merge(web::health::routes(move || ready.load(Ordering::Relaxed)));
+    tasks.spawn("http", web::serve::serve(listener, routes, stop));
+    tasks.run_until_stopped().await
+}
+
+/// Connects, and brings the schema up to date.
+async fn connect(config: &Config) -> anyhow::Result<PgPool> {
+    let db = PgPoolOptions::new()
+        .min_connections(config.database_connections)
+        .max_connections(config.database_connections)
+        .test_before_acquire(false) // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
+        .connect(config.order_database_url.expose())
+        .await
+        .context("the database cannot be reached")?;
+    sqlx::migrate!().run(&db).await.context("the schema could not be brought up to date")?;
+    Ok(db)
+}

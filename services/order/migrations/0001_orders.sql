@@ -1,0 +1,97 @@
+-- What `messaging` needs in a Postgres database. Each service's first migration contains this file word for word.
+
+-- Messages this service wants to send, written in the transaction that caused them. Append-only: the relay reads the
+-- database's log, not this table; the rows are kept so that a lost slot or a lost topic can be sent again.
+create table outbox (
+    -- Taken while the order's row is locked, so the messages of one key are numbered in the order of their commits.
+    sequence    bigint generated always as identity primary key,
+    id          uuid not null,
+    topic       text not null,
+    key         text not null,
+    kind        text not null,
+    payload     text not null,
+    traceparent text,
+    created_at  timestamptz not null default now()
+);
+create publication outbox for table outbox with (publish = 'insert');
+
+-- Messages this service has taken in. A second one of the same id is dropped.
+create table inbox (
+    message_id  uuid primary key,
+    received_at timestamptz not null default now()
+);
+
+-- The next offset to read. Moves by compare-and-set in the transaction that holds the effect: whoever has lost the
+-- partition fails there.
+create table consumer_offset (
+    topic       text not null,
+    partition   int not null,
+    next_offset bigint not null,
+    primary key (topic, partition)
+);
+
+-- The truth about orders: what happened to each, numbered 1..n without gaps. Never changed.
+create table order_events (
+    order_id uuid not null,
+    version  int not null check (version >= 1),
+    type     text not null,
+    data     jsonb not null,
+    at       timestamptz not null,
+    primary key (order_id, version)
+);
+
+-- The fold of each order's events, written in the same transaction.
+create table orders (
+    id             uuid primary key,
+    customer_id    uuid not null,
+    status         text not null check (status in ('pending', 'confirmed', 'cancelled')),
+    cancel_reason  jsonb check ((cancel_reason is not null) = (status = 'cancelled')),
+    version        int not null check (version >= 1),
+    lines          jsonb not null,
+    total_amount   bigint not null check (total_amount >= 0),
+    total_currency text not null,
+    placed_at      timestamptz not null,
+    updated_at     timestamptz not null
+);
+
+-- One run of a saga. Whoever changes it locks its row.
+create table saga (
+    id       uuid primary key,
+    kind     text not null check (kind in ('checkout')),
+    order_id uuid not null,
+    state    text not null check (state in ('running', 'parked', 'completed', 'unwound')),
+    instance jsonb not null,
+    -- When to look at it again if nothing comes: its deadline, or the time to ask again. Null once it has ended.
+    wake_at  timestamptz
+);
+create index saga_wake_at on saga (wake_at) where wake_at is not null;
+create unique index saga_order on saga (order_id, kind);
+
+-- Every transition of every saga, numbered 1..n without gaps, written in the transaction that made it.
+create table saga_log (
+    saga_id uuid not null,
+    seq     int not null check (seq >= 1),
+    entry   jsonb not null,
+    at      timestamptz not null,
+    primary key (saga_id, seq)
+);
+
+-- Requests answered: a repetition gets the first answer. Taken in the transaction that places the order.
+create table idempotency_key (
+    customer_id uuid not null,
+    key         text not null,
+    -- SHA-256 of the request's meaning: the same key with another request is refused.
+    fingerprint bytea not null,
+    order_id    uuid not null,
+    created_at  timestamptz not null default now(),
+    primary key (customer_id, key)
+);
+
+-- This service's own copy of the catalogue, fed by inventory.catalogue. Prices of new orders come from here.
+create table product (
+    sku            text primary key,
+    version        int not null,
+    price_amount   bigint not null check (price_amount >= 0),
+    price_currency text not null,
+    vat_rate       int not null check (vat_rate between 0 and 10000)
+);

@@ -1,0 +1,62 @@
+//! Where everything meets: the answers of inventory and billing move the sagas. One transaction for all that came.
+//!
+//! What an answer leads to is decided by `checkout` (the steps) and by the saga crate's machine (forward or back).
+
+use std::{collections::HashMap, sync::Arc};
+
+use contracts::{Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason};
+use messaging::{Batch, HandleError, Handler, Record};
+use saga::{Answer, Input};
+use uuid::Uuid;
+
+use crate::{App, checkout, sagas::Progress, store};
+
+/// The topics that answers come on.
+pub(crate) const TOPICS: [&str; 2] = [Topic::InventoryEvents.name(), Topic::BillingEvents.name()];
+
+/// Takes answers in.
+pub(crate) struct Answers(pub(crate) Arc<App>);
+
+impl Handler for Answers {
+    async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
+        let Self(app) = self;
+        let mut read = batch.records.iter().map(read).collect::<Result<HashMap<_, _>, _>>()?;
+        let now = app.clock.now();
+        let mut tx = app.db.begin().await?;
+        let fresh = messaging::postgres::inbox::accept(&mut tx, batch).await?;
+        let answers: Vec<Received> = fresh.iter().filter_map(|record| read.remove(&record.id)).collect();
+        let ids: Vec<Uuid> = answers.iter().map(|received| received.command.saga).collect();
+        let mut progress = Progress::of(store::sagas::lock(&mut tx, &ids).await?);
+        for Received { command, answer, authorization } in answers {
+            let saga = command.saga;
+            progress.advance(saga, Input::Answered { command, answer }, now)?;
+            if authorization {
+                progress.forget_token(saga);
+            }
+        }
+        let ended = progress.end_orders(&mut tx, now).await?;
+        progress.save(&mut tx, now).await?;
+        tx.commit().await?;
+        app.settled.announce(ended);
+        Ok(())
+    }
+}
+
+/// An answer, read.
+struct Received {
+    command: saga::CommandId,
+    answer: Answer<CancelReason>,
+    /// Whether it settles the authorization, after which nobody needs the payment token.
+    authorization: bool,
+}
+
+fn read(record: &Record) -> Result<(Uuid, Received), HandleError> {
+    let (command, answer) = if record.topic == Topic::InventoryEvents.name() {
+        checkout::from_inventory(record.decode::<InventoryEvent>()?)
+    } else {
+        checkout::from_billing(record.decode::<BillingEvent>()?)
+    };
+    let authorization = matches!(record.kind.as_str(), "billing.payment-authorized.v1" | "billing.payment-refused.v1");
+    let command = command.as_str().parse().map_err(|error: saga::NotACommandId| HandleError::Message(error.into()))?;
+    Ok((record.id, Received { command, answer, authorization }))
+}

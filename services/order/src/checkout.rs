@@ -1,0 +1,129 @@
+//! Checkout: an order is confirmed once its stock is held and its money taken.
+//!
+//! Until the money is taken, a refusal undoes every step that was or may have been done; after that we only go forward.
+//! What happens when the card is declined? `authorize payment` is refused, so `hold stock` is undone by `ReleaseStock`,
+//! and on `StockReleased` the order is cancelled with the reason the card was declined for.
+
+use std::sync::LazyLock;
+
+use contracts::{
+    CommandId, CustomerId, Money, OrderId,
+    billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken},
+    inventory::{InventoryCommand, InventoryEvent, StockLine, StockRefusal},
+    order::{CancelReason, OrderEvent},
+};
+use saga::{Answer, Saga, step};
+use serde::{Deserialize, Serialize};
+
+/// The steps, and what undoes them.
+pub(crate) static CHECKOUT: LazyLock<Saga<Checkout>> = LazyLock::new(|| {
+    Saga::named("checkout")
+        .side_by_side([
+            step("hold stock", Checkout::hold_stock, Checkout::release_stock),
+            step("authorize payment", Checkout::authorize, Checkout::void),
+        ])
+        .pivot("capture payment", Checkout::capture)
+        .ends()
+});
+
+/// What the commands of a checkout are made of. Never changes, but for the token, which goes as soon as it can.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Checkout {
+    order: OrderId,
+    customer: CustomerId,
+    lines: Vec<StockLine>,
+    total: Money,
+    token: Option<PaymentToken>,
+}
+
+/// A command to one of the two participants.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    Inventory(InventoryCommand),
+    Billing(BillingCommand),
+}
+
+impl saga::Data for Checkout {
+    type Command = Command;
+    type Refusal = CancelReason;
+}
+
+impl Checkout {
+    /// The checkout of the order that `placed` placed; `None` for any other event.
+    pub(crate) fn of(placed: &OrderEvent, token: PaymentToken) -> Option<Self> {
+        let OrderEvent::Placed { order, customer, lines, total, .. } = placed else { return None };
+        let lines = lines.iter().map(|line| StockLine { sku: line.sku.clone(), quantity: line.quantity }).collect();
+        Some(Self { order: *order, customer: *customer, lines, total: *total, token: Some(token) })
+    }
+
+    /// Which order this is the checkout of.
+    pub(crate) fn order(&self) -> OrderId {
+        self.order
+    }
+
+    /// Drops the token: the authorization is settled, and nobody needs it again.
+    pub(crate) fn forget_token(&mut self) {
+        self.token = None;
+    }
+
+    fn hold_stock(&self, id: &saga::CommandId) -> Command {
+        let lines = self.lines.clone();
+        Command::Inventory(InventoryCommand::HoldStock { command: wire(id), order: self.order, lines })
+    }
+
+    fn release_stock(&self, id: &saga::CommandId) -> Command {
+        Command::Inventory(InventoryCommand::ReleaseStock { command: wire(id), order: self.order })
+    }
+
+    fn authorize(&self, id: &saga::CommandId) -> Command {
+        let token = self.token.clone().expect("the token is kept until the authorization is settled");
+        let Self { order, customer, total: amount, .. } = *self;
+        Command::Billing(BillingCommand::AuthorizePayment { command: wire(id), order, customer, amount, token })
+    }
+
+    fn void(&self, id: &saga::CommandId) -> Command {
+        Command::Billing(BillingCommand::VoidPayment { command: wire(id), order: self.order })
+    }
+
+    fn capture(&self, id: &saga::CommandId) -> Command {
+        Command::Billing(BillingCommand::CapturePayment { command: wire(id), order: self.order })
+    }
+}
+
+/// The command that inventory answers, and its answer.
+pub(crate) fn from_inventory(event: InventoryEvent) -> (CommandId, Answer<CancelReason>) {
+    match event {
+        InventoryEvent::StockHeld { command, .. } | InventoryEvent::StockReleased { command, .. } => {
+            (command, Answer::Done)
+        }
+        InventoryEvent::StockRefused { command, reason, .. } => (
+            command,
+            Answer::Refused(match reason {
+                StockRefusal::OutOfStock { sku } => CancelReason::OutOfStock { sku },
+                // Refused because we let go of it first: the saga has turned long before, on its deadline.
+                StockRefusal::Released => CancelReason::TimedOut,
+            }),
+        ),
+    }
+}
+
+/// The command that billing answers, and its answer.
+pub(crate) fn from_billing(event: BillingEvent) -> (CommandId, Answer<CancelReason>) {
+    match event {
+        BillingEvent::PaymentAuthorized { command, .. }
+        | BillingEvent::PaymentVoided { command, .. }
+        | BillingEvent::PaymentCaptured { command, .. } => (command, Answer::Done),
+        BillingEvent::PaymentRefused { command, reason, .. } | BillingEvent::CaptureRefused { command, reason, .. } => (
+            command,
+            Answer::Refused(match reason {
+                PaymentRefusal::Declined { decline_code } => CancelReason::PaymentDeclined { decline_code },
+                // Refused because we voided it first: the saga has turned long before, on its deadline.
+                PaymentRefusal::Voided => CancelReason::TimedOut,
+            }),
+        ),
+    }
+}
+
+fn wire(id: &saga::CommandId) -> CommandId {
+    id.to_string().try_into().expect("a saga's command id is short visible ASCII")
+}

@@ -1,0 +1,43 @@
+//! Every setting of the order service.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use messaging::broker::Broker;
+use service::secret::Secret;
+
+/// Takes orders and runs their sagas.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    #[arg(long, env, default_value = "127.0.0.1:7001")]
+    pub http_addr: SocketAddr,
+
+    /// This service's own Postgres database: postgres://user:password@host:port/database.
+    #[arg(long, env, hide_env_values = true)]
+    pub order_database_url: Secret<String>,
+
+    /// Connections to the database, all opened at start.
+    #[arg(long, env, default_value_t = 8)]
+    pub database_connections: u32,
+
+    /// The Kafka brokers, host:port, separated by commas.
+    #[arg(long, env)]
+    pub kafka_brokers: String,
+
+    /// What the names of the topics and of the consumer groups begin with. Lets several shops share a broker.
+    #[arg(long, env, default_value = "")]
+    pub topic_prefix: String,
+
+    /// File with the public key (Ed25519, PEM) that access tokens are verified with.
+    #[arg(long, env)]
+    pub token_public_key_file: PathBuf,
+}
+
+impl Config {
+    /// The broker, as messaging wants it.
+    pub(crate) fn broker(&self) -> Broker {
+        Broker { brokers: self.kafka_brokers.clone(), prefix: self.topic_prefix.clone() }
+    }
+}

@@ -1,0 +1,42 @@
+//! Time moves sagas too: past a deadline they turn, and what they wait for they ask again.
+
+use std::{sync::Arc, time::Duration};
+
+use messaging::HandleError;
+use saga::Input;
+use tokio_util::sync::CancellationToken;
+
+use crate::{App, sagas::Progress, store};
+
+/// How often the database is asked for sagas that are due.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The most sagas in one transaction.
+const BATCH: i64 = 256;
+
+/// Wakes sagas as they fall due, until `stop`. Any instance may: each takes what no other has locked.
+pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        match wake_due(&app).await {
+            Ok(0) => {}
+            Ok(woken) => tracing::info!(sagas = woken, "sagas were woken: an answer is late"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sagas could not be woken"),
+        }
+    }
+    Ok(())
+}
+
+/// Wakes the sagas that are due, by the clock of the database. Gives back how many.
+pub(crate) async fn wake_due(app: &App) -> Result<usize, HandleError> {
+    let mut tx = app.db.begin().await?;
+    let (now, due) = store::sagas::lock_due(&mut tx, BATCH).await?;
+    let ids: Vec<_> = due.iter().map(|instance| instance.id).collect();
+    let mut progress = Progress::of(due);
+    for id in &ids {
+        progress.advance(*id, Input::Woken, now)?;
+    }
+    let ended = progress.end_orders(&mut tx, now).await?;
+    progress.save(&mut tx, now).await?;
+    tx.commit().await?;
+    app.settled.announce(ended);
+    Ok(ids.len())
+}

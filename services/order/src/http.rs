@@ -1,0 +1,185 @@
+//! The HTTP API: place an order, look at it.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use contracts::{Money, OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason, order::OrderLine};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use web::{
+    access::{Principal, Verifier},
+    extract::{IdempotencyKey, Json, Path, Prefer},
+    problem::Problem,
+};
+
+use crate::{
+    App,
+    order::{Cart, Order, Status},
+    place::{PlaceError, Placed, Wish},
+    problem, store,
+};
+
+/// Every route of this service.
+pub(crate) fn routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/orders", post(place_order))
+        .route("/v1/orders/{id}", get(show_order))
+        .with_state(app)
+}
+
+impl FromRef<Arc<App>> for Verifier {
+    fn from_ref(app: &Arc<App>) -> Self {
+        app.verifier.clone()
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct PlaceOrder {
+    lines: Vec<Line>,
+    payment_token: PaymentToken,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    sku: Sku,
+    quantity: Quantity,
+}
+
+/// Places an order. A repetition with the same key gets the first answer.
+async fn place_order(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    key: IdempotencyKey,
+    prefer: Prefer,
+    Json(request): Json<PlaceOrder>,
+) -> Result<Response, Problem> {
+    let placed = app.committer.place(wish(&principal, key, request)?).await?;
+    let (Placed::Now(id) | Placed::Before(id)) = placed;
+    let settled = match prefer.wait {
+        Some(at_most) => app.settled.wait(id, at_most).await,
+        None => None,
+    };
+    let body = settled.map_or_else(|| Accepted::pending(id), |order| Accepted::from(&order));
+    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, ascii(&format!("/v1/orders/{id}")));
+    if let Placed::Before(_) = placed {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    if let Some(at_most) = prefer.wait {
+        headers.insert("preference-applied", ascii(&format!("wait={}", at_most.as_secs())));
+    }
+    Ok(response)
+}
+
+/// Shows an order as it is now, to its customer or to an operator.
+async fn show_order(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    prefer: Prefer,
+    Path(id): Path<OrderId>,
+) -> Result<Json<OrderView>, Problem> {
+    let order = find(&app, &principal, id).await?;
+    let order = match prefer.wait {
+        Some(at_most) if order.status == Status::Pending => app.settled.wait(id, at_most).await.unwrap_or(order),
+        _ => order,
+    };
+    Ok(Json(OrderView::from(order)))
+}
+
+/// The order, if `principal` may see it; another customer's looks like none at all.
+async fn find(app: &App, principal: &Principal, id: OrderId) -> Result<Order, Problem> {
+    let not_found = || Problem::of(&problem::ORDER_NOT_FOUND, format!("there is no order {id}"));
+    let mut conn = app.db.acquire().await.map_err(store_unavailable)?;
+    let order = store::orders::all(&mut conn, &[id]).await.map_err(store_unavailable)?.pop().ok_or_else(not_found)?;
+    match principal {
+        Principal::Operator => Ok(order),
+        Principal::Customer(customer) if *customer == order.customer => Ok(order),
+        Principal::Customer(_) => Err(not_found()),
+    }
+}
+
+fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Result<Wish, Problem> {
+    let Principal::Customer(customer) = *principal else {
+        return Err(Problem::of(&problem::CUSTOMERS_ONLY, "an operator cannot place orders"));
+    };
+    let meaning = serde_json::to_vec(&request).expect("a request is a plain struct, which is always JSON");
+    let lines = request.lines.into_iter().map(|line| (line.sku, line.quantity)).collect();
+    Ok(Wish {
+        customer,
+        key: key.into(),
+        fingerprint: Sha256::digest(meaning).into(),
+        cart: Cart::new(lines).map_err(PlaceError::from)?,
+        token: request.payment_token,
+    })
+}
+
+/// The answer to a placed order. Without `Prefer: wait` it is the same at every repetition.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    id: OrderId,
+    version: u32,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<CancelReason>,
+}
+
+impl Accepted {
+    fn pending(id: OrderId) -> Self {
+        Self { id, version: 1, status: Status::Pending.as_str(), cancel_reason: None }
+    }
+}
+
+impl From<&Order> for Accepted {
+    fn from(order: &Order) -> Self {
+        let Order { id, version, status, .. } = order;
+        Self { id: *id, version: *version, status: status.as_str(), cancel_reason: status.cancel_reason().cloned() }
+    }
+}
+
+/// An order as its customer sees it.
+#[derive(Debug, Serialize)]
+struct OrderView {
+    id: OrderId,
+    version: u32,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<CancelReason>,
+    lines: Vec<OrderLine>,
+    total: Money,
+    placed_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<Order> for OrderView {
+    fn from(order: Order) -> Self {
+        Self {
+            id: order.id,
+            version: order.version,
+            status: order.status.as_str(),
+            cancel_reason: order.status.cancel_reason().cloned(),
+            lines: order.lines,
+            total: order.total,
+            placed_at: order.placed_at,
+            updated_at: order.updated_at,
+        }
+    }
+}
+
+fn store_unavailable(error: sqlx::Error) -> Problem {
+    tracing::warn!(error = &error as &dyn std::error::Error, "an order could not be looked up");
+    Problem::unavailable(PlaceError::Store, problem::RETRY_AFTER_S)
+}
+
+fn ascii(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("an id or a number is ASCII")
+}

@@ -1,0 +1,178 @@
+//! Orders and their events.
+
+use std::collections::HashMap;
+
+use contracts::{
+    Currency, Message, Money, OrderId,
+    order::{CancelReason, OrderEvent, OrderLine},
+};
+use jiff::Timestamp;
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    order::{Order, Status},
+    store::unreadable,
+};
+
+/// Adds new orders.
+pub(crate) async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.as_uuid()).collect();
+    let customers: Vec<Uuid> = orders.iter().map(|order| order.customer.as_uuid()).collect();
+    let lines: Vec<String> = orders.iter().map(|order| json(&order.lines)).collect();
+    let amounts: Vec<i64> = orders.iter().map(|order| order.total.amount).collect();
+    let currencies: Vec<String> = orders.iter().map(|order| order.total.currency.code().to_owned()).collect();
+    let placed: Vec<String> = orders.iter().map(|order| order.placed_at.to_string()).collect();
+    sqlx::query!(
+        "-- orders::insert
+         insert into orders (id, customer_id, status, version, lines, total_amount, total_currency, placed_at, updated_at)
+         select id, customer_id, 'pending', 1, lines::jsonb, amount, currency, at::timestamptz, at::timestamptz
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[])
+              as placed (id, customer_id, lines, amount, currency, at)",
+        &ids,
+        &customers,
+        &lines,
+        &amounts,
+        &currencies,
+        &placed,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes back orders that have reached their end.
+pub(crate) async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.id.as_uuid()).collect();
+    let statuses: Vec<String> = orders.iter().map(|order| order.status.as_str().to_owned()).collect();
+    let reasons: Vec<Option<String>> = orders.iter().map(|order| order.status.cancel_reason().map(json)).collect();
+    let versions: Vec<i32> = orders.iter().map(|order| int(order.version)).collect::<sqlx::Result<_>>()?;
+    let updated: Vec<String> = orders.iter().map(|order| order.updated_at.to_string()).collect();
+    sqlx::query!(
+        "-- orders::update
+         update orders
+         set status = changed.status, cancel_reason = changed.reason::jsonb, version = changed.version,
+             updated_at = changed.at::timestamptz
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[])
+              as changed (id, status, reason, version, at)
+         where orders.id = changed.id",
+        &ids,
+        &statuses,
+        &reasons as &[Option<String>],
+        &versions,
+        &updated,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Appends to the orders' streams.
+pub(crate) async fn append(tx: &mut PgConnection, events: &[OrderEvent]) -> sqlx::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let (mut ids, mut versions, mut types, mut data, mut ats) = (vec![], vec![], vec![], vec![], vec![]);
+    for event in events {
+        let (OrderEvent::Placed { order, version, at, .. }
+        | OrderEvent::Confirmed { order, version, at }
+        | OrderEvent::Cancelled { order, version, at, .. }) = event;
+        ids.push(order.as_uuid());
+        versions.push(int(*version)?);
+        types.push(event.kind().to_owned());
+        data.push(json(event));
+        ats.push(at.to_string());
+    }
+    sqlx::query!(
+        "-- orders::append
+         insert into order_events (order_id, version, type, data, at)
+         select order_id, version, type, data::jsonb, at::timestamptz
+         from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
+              as event (order_id, version, type, data, at)",
+        &ids,
+        &versions,
+        &types,
+        &data,
+        &ats,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The orders with these ids, locked, in the order of their ids.
+pub(crate) async fn lock(tx: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result<HashMap<OrderId, Order>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- orders::lock
+         select id, customer_id, status, cancel_reason as "cancel_reason: _", version, lines as "lines: _",
+                total_amount, total_currency, placed_at as "placed_at: _", updated_at as "updated_at: _"
+         from orders where id = any($1) order by id for update"#,
+        &ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    rows.into_iter().map(|row| Order::try_from(row).map(|order| (order.id, order))).collect()
+}
+
+/// The orders with these ids, as they are now.
+pub(crate) async fn all(conn: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result<Vec<Order>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- orders::all
+         select id, customer_id, status, cancel_reason as "cancel_reason: _", version, lines as "lines: _",
+                total_amount, total_currency, placed_at as "placed_at: _", updated_at as "updated_at: _"
+         from orders where id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Order::try_from).collect()
+}
+
+struct Row {
+    id: Uuid,
+    customer_id: Uuid,
+    status: String,
+    cancel_reason: Option<Json<CancelReason>>,
+    version: i32,
+    lines: Json<Vec<OrderLine>>,
+    total_amount: i64,
+    total_currency: String,
+    placed_at: jiff_sqlx::Timestamp,
+    updated_at: jiff_sqlx::Timestamp,
+}
+
+impl TryFrom<Row> for Order {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> sqlx::Result<Self> {
+        let currency = Currency::from_code(&row.total_currency).ok_or_else(|| unreadable("currency"))?;
+        let status = match (row.status.as_str(), row.cancel_reason) {
+            ("pending", None) => Status::Pending,
+            ("confirmed", None) => Status::Confirmed,
+            ("cancelled", Some(Json(reason))) => Status::Cancelled(reason),
+            (other, _) => return Err(unreadable(format!("status {other}"))),
+        };
+        Ok(Self {
+            id: row.id.into(),
+            customer: row.customer_id.into(),
+            lines: row.lines.0,
+            total: Money::new(row.total_amount, currency),
+            status,
+            version: row.version.try_into().map_err(unreadable)?,
+            placed_at: Timestamp::from(row.placed_at),
+            updated_at: Timestamp::from(row.updated_at),
+        })
+    }
+}
+
+fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("a plain struct is always JSON")
+}
+
+fn int(number: u32) -> sqlx::Result<i32> {
+    number.try_into().map_err(unreadable)
+}

@@ -1,0 +1,139 @@
+//! Sagas and their log.
+
+use contracts::order::CancelReason;
+use jiff::Timestamp;
+use saga::{Instance, LogEntry};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{checkout::Checkout, store::unreadable};
+
+/// Adds sagas that have begun.
+pub(crate) async fn insert(tx: &mut PgConnection, sagas: &[Instance<Checkout>]) -> sqlx::Result<()> {
+    if sagas.is_empty() {
+        return Ok(());
+    }
+    let orders: Vec<Uuid> = sagas.iter().map(|saga| saga.data.order().as_uuid()).collect();
+    let Columns { ids, states, instances, wake_ats } = Columns::of(sagas.iter());
+    sqlx::query!(
+        "-- sagas::insert
+         insert into saga (id, kind, order_id, state, instance, wake_at)
+         select id, 'checkout', order_id, state, instance::jsonb, wake_at::timestamptz
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+              as begun (id, order_id, state, instance, wake_at)",
+        &ids,
+        &orders,
+        &states,
+        &instances,
+        &wake_ats as &[Option<String>],
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes locked sagas back.
+pub(crate) async fn update(
+    tx: &mut PgConnection,
+    sagas: impl ExactSizeIterator<Item = &Instance<Checkout>>,
+) -> sqlx::Result<()> {
+    if sagas.len() == 0 {
+        return Ok(());
+    }
+    let Columns { ids, states, instances, wake_ats } = Columns::of(sagas);
+    sqlx::query!(
+        "-- sagas::update
+         update saga
+         set state = moved.state, instance = moved.instance::jsonb, wake_at = moved.wake_at::timestamptz
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as moved (id, state, instance, wake_at)
+         where saga.id = moved.id",
+        &ids,
+        &states,
+        &instances,
+        &wake_ats as &[Option<String>],
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Appends to the sagas' logs.
+pub(crate) async fn log(
+    tx: &mut PgConnection,
+    entries: &[(Uuid, LogEntry<CancelReason>)],
+    at: Timestamp,
+) -> sqlx::Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = entries.iter().map(|(saga, _)| *saga).collect();
+    let numbers = entries.iter().map(|(_, entry)| entry.seq.try_into().map_err(unreadable));
+    let numbers: Vec<i32> = numbers.collect::<sqlx::Result<_>>()?;
+    let entries: Vec<String> = entries.iter().map(|(_, entry)| json(entry)).collect();
+    sqlx::query!(
+        "-- sagas::log
+         insert into saga_log (saga_id, seq, entry, at)
+         select saga_id, seq, entry::jsonb, $4::text::timestamptz
+         from unnest($1::uuid[], $2::int[], $3::text[]) as step (saga_id, seq, entry)",
+        &ids,
+        &numbers,
+        &entries,
+        at.to_string(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The sagas with these ids, locked, in the order of their ids.
+pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Instance<Checkout>>> {
+    let rows = sqlx::query_scalar!(
+        r#"-- sagas::lock
+         select instance as "instance: Json<Instance<Checkout>>" from saga where id = any($1) order by id for update"#,
+        ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|Json(instance)| instance).collect())
+}
+
+/// The time by the database's clock, and the sagas that are due by it, locked; those another instance has are left out.
+pub(crate) async fn lock_due(
+    tx: &mut PgConnection,
+    at_most: i64,
+) -> sqlx::Result<(Timestamp, Vec<Instance<Checkout>>)> {
+    let now = sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(&mut *tx).await?;
+    let rows = sqlx::query_scalar!(
+        r#"-- sagas::lock_due
+         select instance as "instance: Json<Instance<Checkout>>"
+         from saga where wake_at <= now() order by wake_at limit $1 for update skip locked"#,
+        at_most,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok((Timestamp::from(now), rows.into_iter().map(|Json(instance)| instance).collect()))
+}
+
+struct Columns {
+    ids: Vec<Uuid>,
+    states: Vec<String>,
+    instances: Vec<String>,
+    wake_ats: Vec<Option<String>>,
+}
+
+impl Columns {
+    fn of<'s>(sagas: impl Iterator<Item = &'s Instance<Checkout>>) -> Self {
+        let mut columns = Self { ids: vec![], states: vec![], instances: vec![], wake_ats: vec![] };
+        for saga in sagas {
+            columns.ids.push(saga.id);
+            columns.states.push(saga.state().as_str().to_owned());
+            columns.instances.push(json(saga));
+            columns.wake_ats.push(saga.wake_at().map(|at| at.to_string()));
+        }
+        columns
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("a saga is a plain struct, which is always JSON")
+}
