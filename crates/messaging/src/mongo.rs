@@ -6,6 +6,7 @@
 pub mod inbox;
 mod offsets;
 pub mod outbox;
+pub mod relay;
 mod transaction;
 mod update;
 
@@ -28,7 +29,7 @@ const RELAY: &str = "relay";
 const NAMESPACE_EXISTS: i32 = 48;
 
 /// Creates what `messaging` needs in `db`, unless it is there. Call it before the service accepts work: a transaction
-/// cannot create collections reliably.
+/// cannot create collections reliably, and the relay sends what was written since the first call.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -39,7 +40,7 @@ pub async fn prepare(db: &Database) -> Result<()> {
             other => other?,
         }
     }
-    Ok(())
+    relay::create_position(db).await
 }
 
 /// Acknowledged by a majority, and in the journal there.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use bson::doc;
 use futures::TryStreamExt;
-use mongodb::{Database, error::Result, options::ReadConcern};
+use mongodb::{Database, options::ReadConcern};
 use serde::Deserialize;
 
 use super::{CONSUMER_OFFSET, Statement, update};
+use crate::consumer::BoxError;
 
 /// The stored offsets of one database.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ impl Offsets {
         Self { db }
     }
 
-    async fn next_offsets(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, i64>> {
+    async fn next_offsets(&self, topic: &str, partitions: &[i32]) -> mongodb::error::Result<HashMap<i32, i64>> {
         let partition_of: HashMap<String, i32> =
             partitions.iter().map(|partition| (id(topic, *partition), *partition)).collect();
         let ids: Vec<&String> = partition_of.keys().collect();
@@ -47,6 +48,12 @@ impl Offsets {
             .try_collect()
             .await?;
         Ok(stored.into_iter().map(|row| (partition_of[&row.id], row.next_offset)).collect())
+    }
+}
+
+impl crate::Offsets for Offsets {
+    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, i64>, BoxError> {
+        Ok(self.next_offsets(topic, partitions).await?)
     }
 }
 

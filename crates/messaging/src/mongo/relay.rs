@@ -1,0 +1,178 @@
+//! Sends what stands in the outbox, by reading the database's log.
+//!
+//! One relay per database streams; who that is says a position document, taken over when its holder is silent. Its
+//! token moves only over messages that the broker has acknowledged and flushed. Two relays at once, for a moment, do
+//! no harm: each sends in the order of the log from a token below which all is delivered, so what comes second is a
+//! copy that inboxes drop, and the first copies are in order.
+//!
+//! After any error all is thrown away, producer and stream, and begun again from the stored token. A token that the
+//! log no longer has ends the relay: going on from the present would lose messages silently.
+
+mod changes;
+mod position;
+mod settling;
+
+use std::{convert::Infallible, time::Duration};
+
+use bson::Document;
+use futures::{FutureExt, StreamExt, stream::FuturesOrdered};
+use mongodb::Database;
+use rand::Rng;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use position::create as create_position;
+
+use self::{
+    changes::{Changes, News},
+    position::{Claim, Position, ResumePoint},
+    settling::Settling,
+};
+use crate::{
+    Broker,
+    producer::{DeliveryError, Producer},
+};
+
+/// How often the position is renewed and its token moved.
+const RENEWAL: Duration = Duration::from_secs(1);
+/// A renewal that takes longer has failed, well before others may think us dead.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a relay in waiting looks whether the position is free.
+const LOOK: Duration = Duration::from_millis(250);
+/// The most batches sent and not yet acknowledged. All their messages fit into the producer's queue of 100,000, so
+/// sending never waits and renewals stay on time.
+const MAX_IN_FLIGHT: usize = 16;
+/// Giving up the position must not hold up the end of the process.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The first pause after an error; doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the relay cannot mend by starting again.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// Nobody has called [`prepare`](super::prepare).
+    #[error("the database has no relay position: it was not prepared")]
+    NotPrepared,
+    /// Messages between the token and the oldest entry of the log may never have been sent.
+    #[error("the database's log no longer has the place where the relay stopped")]
+    TokenLost(#[source] mongodb::error::Error),
+    /// The outbox was dropped or renamed under the relay.
+    #[error("the outbox is gone")]
+    OutboxGone,
+    /// What stands in the outbox is not what this version writes.
+    #[error("the outbox holds what this relay cannot read")]
+    Unreadable(#[source] bson::error::Error),
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error(transparent)]
+    Final(#[from] RelayError),
+    #[error("another relay has taken the position")]
+    Displaced,
+    #[error("the database failed")]
+    Database(#[from] mongodb::error::Error),
+    #[error("the database is silent")]
+    Silence,
+    #[error("the producer cannot be made")]
+    Producer(#[from] rdkafka::error::KafkaError),
+    #[error("the broker failed")]
+    Delivery(#[from] DeliveryError),
+}
+
+/// Sends the outbox of `db` in the name of `source` until `stop`, starting again by itself after errors.
+///
+/// # Errors
+/// [`RelayError`]: what only a person can mend.
+pub async fn run(db: Database, broker: Broker, source: &str, stop: CancellationToken) -> Result<(), RelayError> {
+    let relay = Relay { position: Position::of(&db), db, broker, source };
+    let ended = stop.run_until_cancelled(relay.run()).await;
+    // Whatever the end, another one may begin at once.
+    match timeout(FAREWELL, relay.position.give_up()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the relay's position could not be given up; it times out"),
+        Err(_elapsed) => tracing::warn!("the relay's position could not be given up in time; it times out"),
+    }
+    match ended {
+        None => Ok(()),
+        Some(Err(error)) => Err(error),
+    }
+}
+
+struct Relay<'a> {
+    position: Position,
+    db: Database,
+    broker: Broker,
+    source: &'a str,
+}
+
+impl Relay<'_> {
+    async fn run(&self) -> Result<Infallible, RelayError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let begun = Instant::now();
+            let interruption = match self.hold_and_stream().await {
+                Err(Interruption::Final(error)) => return Err(error),
+                Err(interruption) => interruption,
+            };
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            let error: &dyn std::error::Error = &interruption;
+            tracing::warn!(error, "the relay starts again from its stored token");
+            sleep(rand::rng().random_range(pause / 2..=pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn hold_and_stream(&self) -> Result<Infallible, Interruption> {
+        let from = self.take_position().await?;
+        let mut producer = Producer::new(&self.broker, self.source)?;
+        let mut changes = Changes::open(&self.db, &from).await?;
+        let mut in_flight = FuturesOrdered::new();
+        let mut settling = Settling::default();
+        let mut renewal = interval(RENEWAL);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tracing::info!("the relay streams the outbox");
+        loop {
+            tokio::select! {
+                biased;
+                _ = renewal.tick() => self.renew(settling.settled(Instant::now())).await?,
+                Some(delivered) = in_flight.next() => settling.acknowledged(delivered?),
+                news = changes.next(), if in_flight.len() < MAX_IN_FLIGHT => {
+                    let News { messages, token } = news?;
+                    let delivery = producer.send(messages).await?;
+                    in_flight.push_back(delivery.map(|delivered| delivered.map(|()| token)));
+                }
+            }
+        }
+    }
+
+    /// Waits until the position is ours.
+    async fn take_position(&self) -> Result<ResumePoint, Interruption> {
+        let mut waits = false;
+        loop {
+            match self.position.claim().await? {
+                Claim::Held(from) => return Ok(from),
+                Claim::Missing => return Err(RelayError::NotPrepared.into()),
+                Claim::Busy if waits => {}
+                Claim::Busy => {
+                    waits = true;
+                    tracing::info!("another relay streams the outbox; this one waits");
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn renew(&self, token: Option<Document>) -> Result<(), Interruption> {
+        match timeout(RENEWAL_PATIENCE, self.position.renew(token)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Interruption::Displaced),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_elapsed) => Err(Interruption::Silence),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The one document that says who streams a database's outbox, and from where.
+
+use std::time::Duration;
+
+use bson::{Document, Timestamp, doc};
+use mongodb::{
+    Collection, Database,
+    error::{Error, ErrorKind, Result, WriteFailure},
+    options::{CollectionOptions, ReturnDocument},
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::mongo::{RELAY, durable, outbox::FILLED_BY_SERVER};
+
+/// A holder not heard of for so long, by the server's clock, has lost the position.
+const GIVEN_UP_FOR_DEAD: Duration = Duration::from_secs(10);
+/// The position's `_id`; there is one for each database.
+const ID: &str = "relay";
+/// The server's code for a document that is there already.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// Where in the database's log to go on.
+#[derive(Debug, Clone)]
+pub(super) enum ResumePoint {
+    /// From the time at which the position was made, before any message was.
+    Start(Timestamp),
+    /// After what this token names.
+    After(Document),
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// It is ours; go on from here.
+    Held(ResumePoint),
+    /// Another one is alive.
+    Busy,
+    /// There is no position: nobody has called `prepare`.
+    Missing,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    start: Timestamp,
+    token: Option<Document>,
+}
+
+/// One relay's hand on the position.
+#[derive(Debug)]
+pub(super) struct Position {
+    collection: Collection<Document>,
+    holder: bson::Uuid,
+}
+
+/// Makes the position unless it is there, with the present as its start.
+pub(in crate::mongo) async fn create(db: &Database) -> Result<()> {
+    let position = doc! { "_id": ID, "start": FILLED_BY_SERVER, "holder": null, "token": null };
+    match collection(db).insert_one(position).await {
+        Err(error) if is_duplicate(&error) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+impl Position {
+    /// For a relay that has begun just now.
+    pub(super) fn of(db: &Database) -> Self {
+        Self { collection: collection(db), holder: Uuid::now_v7().into() }
+    }
+
+    /// Takes the position if it is free, ours, or its holder is dead.
+    pub(super) async fn claim(&self) -> Result<Claim> {
+        let dead_since = doc! { "$subtract": ["$$NOW", GIVEN_UP_FOR_DEAD.as_millis() as i64] };
+        let free = doc! { "_id": ID, "$or": [
+            { "holder": null },
+            { "holder": self.holder },
+            { "$expr": { "$lt": ["$heartbeat", dead_since] } },
+        ] };
+        let take = doc! { "$set": { "holder": self.holder }, "$currentDate": { "heartbeat": true } };
+        let stored = self
+            .collection
+            .clone_with_type::<Stored>()
+            .find_one_and_update(free, take)
+            .return_document(ReturnDocument::After)
+            .await?;
+        Ok(match stored {
+            Some(Stored { token: Some(token), .. }) => Claim::Held(ResumePoint::After(token)),
+            Some(Stored { start, token: None }) => Claim::Held(ResumePoint::Start(start)),
+            None if self.collection.find_one(doc! { "_id": ID }).await?.is_some() => Claim::Busy,
+            None => Claim::Missing,
+        })
+    }
+
+    /// Says that we are alive and moves the token; false if the position is ours no longer.
+    pub(super) async fn renew(&self, token: Option<Document>) -> Result<bool> {
+        let mut change = doc! { "$currentDate": { "heartbeat": true } };
+        if let Some(token) = token {
+            change.insert("$set", doc! { "token": token });
+        }
+        Ok(self.collection.update_one(self.ours(), change).await?.matched_count == 1)
+    }
+
+    /// Lets another one take over at once.
+    pub(super) async fn give_up(&self) -> Result<()> {
+        self.collection.update_one(self.ours(), doc! { "$set": { "holder": null } }).await.map(drop)
+    }
+
+    fn ours(&self) -> Document {
+        doc! { "_id": ID, "holder": self.holder }
+    }
+}
+
+fn collection(db: &Database) -> Collection<Document> {
+    db.collection_with_options(RELAY, CollectionOptions::builder().write_concern(durable()).build())
+}
+
+fn is_duplicate(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY)
+}
