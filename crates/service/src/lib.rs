@@ -1,1 +1,18 @@
-//! What surrounds any service process: telemetry, clock, supervised tasks, secrets.
+//! What surrounds any service process: telemetry, clock, supervised tasks, secrets, and the way from the contracts to
+//! the messaging.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`tasks`] | the long-running parts of a process; one that ends early ends all |
+//! | [`telemetry`] | where logs go and what they look like |
+//! | [`clock`] | the only source of the time |
+//! | [`secret`] | a setting that is never shown |
+//! | [`message`] | a message of the contracts as a row of the outbox |
+//! | [`topics`] | the topics of the contracts as the broker shall have them |
+
+pub mod clock;
+pub mod message;
+pub mod secret;
+pub mod tasks;
+pub mod telemetry;
+pub mod topics;

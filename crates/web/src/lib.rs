@@ -1,1 +1,19 @@
-//! What every HTTP API of the shop shares: problems, extractors, principals, health.
+//! What every HTTP API of the shop shares.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`problem`] | every answer that is no success: RFC 9457, with a stable `code` |
+//! | [`extract`] | bodies, paths, queries and headers of a request, whose rejections are problems |
+//! | [`access`] | who is asking: signed tokens, and the principals they name |
+//! | [`health`] | is the process alive, is it ready |
+//! | [`serve`] | serves a router: panics, timeouts and unknown routes become problems; ends when told to |
+//!
+//! A handler takes what it needs as arguments and returns `Result<_, Problem>`; a router goes through
+//! [`serve::guarded`], in tests as in the process.
+
+pub mod access;
+pub mod extract;
+pub mod health;
+pub mod problem;
+pub mod serve;
+mod text;

@@ -1,0 +1,94 @@
+//! A body of JSON, in and out.
+
+use axum::{
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequest, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
+use serde_path_to_error::{Path, Segment};
+
+use crate::{
+    problem::{FieldError, Problem, types},
+    text::tamed,
+};
+
+/// The largest body, in bytes.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// A body of JSON: as an argument of a handler what came in, as its result what goes out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let detail = "State the type of the body: `Content-Type: application/json`.";
+            return Err(Problem::of(&types::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        DefaultBodyLimit::max(BODY_LIMIT).apply(&mut request);
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| unread(rejection.status()))?;
+        parse(&body).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+            Err(error) => Problem::internal(&error).into_response(),
+        }
+    }
+}
+
+/// `application/json`, or any type that says it is written in JSON (`application/...+json`).
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+    subtype == "json" || subtype.ends_with("+json")
+}
+
+fn unread(status: StatusCode) -> Problem {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::of(&types::BODY_TOO_LARGE, format_args!("A body has at most {BODY_LIMIT} bytes."))
+    } else {
+        Problem::of(&types::BAD_REQUEST, "The body could not be read to its end.")
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| refused(&pointer(error.path()), error.inner()))?;
+    json.end().map_err(|error| refused("", &error))?;
+    Ok(value)
+}
+
+fn refused(pointer: &str, error: &serde_json::Error) -> Problem {
+    let message = tamed(&error.to_string());
+    match error.classify() {
+        Category::Data => Problem::of(&types::INVALID_BODY, "The body is JSON, but not what is asked for here.")
+            .with_errors(vec![FieldError::new(pointer, message)]),
+        Category::Syntax | Category::Eof | Category::Io => Problem::of(&types::MALFORMED_JSON, message),
+    }
+}
+
+/// The path as a JSON pointer. Where the path is not known it ends early.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        let step = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => name.replace('~', "~0").replace('/', "~1"),
+            Segment::Unknown => break,
+        };
+        pointer.push('/');
+        pointer.push_str(&step);
+    }
+    tamed(&pointer)
+}

@@ -1,0 +1,132 @@
+//! Serves a router: panics, timeouts and unknown routes become problems; ends when told to.
+
+use std::{any::Any, io, panic::AssertUnwindSafe, time::Duration};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    http::{
+        StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    serve::ListenerExt,
+};
+use futures::FutureExt;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::problem::{MEDIA_TYPE, Problem, ProblemType, types};
+
+/// How long a handler may take: a little more than the longest wait a client can ask for.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// How long requests may take to finish once the server is told to stop. Less than the tasks of a process get.
+pub const GRACE: Duration = Duration::from_secs(8);
+
+/// Serves `router`, [guarded], until `stop`; then takes no more connections and finishes the requests at hand, for at
+/// most [`GRACE`].
+///
+/// # Errors
+/// If the listener is broken.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+    info!(http.address = %listener.local_addr()?, "HTTP is served.");
+    // Answers are small and must not wait for more to send.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "A connection keeps its delay.");
+        }
+    });
+    let told = stop.clone().cancelled_owned();
+    let server = axum::serve(listener, guarded(router)).with_graceful_shutdown(told).into_future();
+    tokio::select! {
+        ended = server => ended,
+        () = async { stop.cancelled().await; sleep(GRACE).await } => {
+            warn!("Some requests did not finish in time and are dropped.");
+            Ok(())
+        }
+    }
+}
+
+/// `router` as it is served: every request has a span, an end in time, and an answer; every answer that is no success
+/// is a [`Problem`]. For tests, which call it without a socket.
+pub fn guarded(router: Router) -> Router {
+    router.layer(middleware::from_fn(guard))
+}
+
+async fn guard(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let span = info_span!("request", http.method = %request.method(), http.route = route);
+    let answered = async {
+        let start = Instant::now();
+        let response = answer(request, next).await;
+        let status = response.status().as_u16();
+        // Below the default level, for under load one line per request costs more than the request.
+        debug!(http.status = status, duration_ms = start.elapsed().as_millis(), "A request was answered.");
+        response
+    };
+    answered.instrument(span).await
+}
+
+async fn answer(request: Request, next: Next) -> Response {
+    // A panic leaves nothing half-changed that a later request could see: what is shared is behind locks and pools.
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match timeout(REQUEST_TIMEOUT, handled).await {
+        Ok(Ok(response)) => as_problem(response),
+        Ok(Err(panic)) => Problem::internal(&Panicked(panic_text(panic.as_ref()).to_owned())).into_response(),
+        Err(_) => timed_out().into_response(),
+    }
+}
+
+fn timed_out() -> Problem {
+    warn!(timeout_s = REQUEST_TIMEOUT.as_secs(), "A request took too long and was given up.");
+    Problem::of(&types::TIMED_OUT, "The answer took too long. Whether the request had an effect is not known.")
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a handler panicked: {0}")]
+struct Panicked(String);
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
+}
+
+/// A failure that came from the framework, not from us, becomes a problem and keeps its headers, such as `Allow`.
+fn as_problem(response: Response) -> Response {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let is_ours = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == MEDIA_TYPE);
+    if !failed || is_ours {
+        return response;
+    }
+    let mut answer = of_status(response.status()).into_response();
+    for (name, value) in response.headers() {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer
+}
+
+fn of_status(status: StatusCode) -> Problem {
+    if status.is_server_error() {
+        return Problem::internal(&Foreign(status));
+    }
+    let kind: &'static ProblemType = match status {
+        StatusCode::NOT_FOUND => &types::NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED => &types::METHOD_NOT_ALLOWED,
+        StatusCode::PAYLOAD_TOO_LARGE => &types::BODY_TOO_LARGE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => &types::UNSUPPORTED_MEDIA_TYPE,
+        _ => &types::BAD_REQUEST,
+    };
+    Problem::of(kind, format_args!("{}.", kind.title))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the framework answered {0}")]
+struct Foreign(StatusCode);
