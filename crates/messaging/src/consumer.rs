@@ -1,8 +1,27 @@
 //! Reads topics in batches and hands each to a [`Handler`], whose one transaction holds the effect and the offsets.
+//!
+//! One thread per consumer: it drains what is waiting, up to a limit, hands it over, and reads on when it is done. The
+//! group distributes the work; it never decides what is true. That is decided by the offsets in the consumer's own
+//! database, which a batch moves by compare-and-set: a consumer that lost a partition without knowing it is
+//! [`HandleError::Fenced`]. Kafka's own offsets are written after the fact, for graphs of the lag.
+//!
+//! **Where reading begins.** At the stored offset. A stored 0 means "nothing read yet" and begins at whatever the topic
+//! still has. A stored offset above 0 that the topic no longer has (retention ate unread messages) or does not have yet
+//! (the topic lost its end, or was made anew) is [`ConsumerError::OutOfRange`]: going on would lose messages silently.
+
+mod client;
+mod positions;
+mod reader;
+mod record;
 
 use std::collections::HashMap;
 
-use crate::{Batch, Undecodable};
+use rdkafka::error::KafkaError;
+use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Batch, Broker, Undecodable};
+pub use record::{Flaw, Malformed};
 
 /// Any error, as far as a consumer cares.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -16,11 +35,8 @@ pub trait Handler: Send + Sync + 'static {
 /// Where the next offsets are kept: the consumer's own database.
 pub trait Offsets: Send + Sync + 'static {
     /// The next offset to read of each of `partitions` of `topic`. One that has none yet gets 0.
-    fn load(
-        &self,
-        topic: &str,
-        partitions: &[i32],
-    ) -> impl Future<Output = Result<HashMap<i32, i64>, BoxError>> + Send;
+    fn load(&self, topic: &str, partitions: &[i32])
+    -> impl Future<Output = Result<HashMap<i32, i64>, BoxError>> + Send;
 }
 
 /// Why a batch was not done. Nothing of it was.
@@ -36,6 +52,76 @@ pub enum HandleError {
     /// The fault is ours or our database's: the whole batch is tried again.
     #[error("the batch could not be done")]
     Ours(#[source] BoxError),
+}
+
+/// Why a consumer ended before it was told to. A broker that is away is none: it is waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// Kafka's client refuses its settings, or cannot go on.
+    #[error("Kafka's client cannot go on")]
+    Kafka(#[from] KafkaError),
+    /// A handler says that no retry will make a message acceptable.
+    #[error("a message is at fault")]
+    Message(#[source] BoxError),
+    /// A record is no message of ours.
+    #[error("a record is no message")]
+    Malformed(#[from] Malformed),
+    /// The stored offset is not in the topic: see [the module](self).
+    #[error("{topic}/{partition}: {next} is next, but the topic has only {low} to {high}: messages are missing")]
+    OutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The stored offset.
+        next: i64,
+        /// The first offset that is still there.
+        low: i64,
+        /// One past the last.
+        high: i64,
+    },
+    /// The thread that reads could not be started.
+    #[error("the reading thread could not be started")]
+    Thread(#[from] std::io::Error),
+    /// The thread that reads has panicked.
+    #[error("the reading thread is gone")]
+    Gone,
+}
+
+/// A member of a consumer group.
+#[derive(Debug)]
+pub struct Consumer<O> {
+    broker: Broker,
+    group: String,
+    topics: Vec<String>,
+    offsets: O,
+    max_batch: usize,
+}
+
+impl<O: Offsets> Consumer<O> {
+    /// A member of `group` that reads `topics` (their names without the prefix) in batches of at most `max_batch`.
+    pub fn new(broker: Broker, group: &str, topics: &[&str], offsets: O, max_batch: usize) -> Self {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Self { broker, group: group.to_owned(), topics, offsets, max_batch }
+    }
+
+    /// Reads until `stop`; then finishes the batch at hand and leaves the group. One batch is in flight at a time. A
+    /// batch whose failure is [`HandleError::Ours`] is tried again, whole, until it is done or fenced.
+    ///
+    /// # Errors
+    /// [`ConsumerError`], when a message is at fault or messages are missing.
+    pub async fn run<H: Handler>(self, handler: H, stop: CancellationToken) -> Result<(), ConsumerError> {
+        // If this future is dropped, the thread ends too.
+        let stop = stop.child_token();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let runtime = Handle::current();
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new().name(format!("consumer {}", self.group)).spawn(move || {
+            // Nobody waits for the result if `run` was dropped.
+            ended.send(reader::Reader::start(self, handler, runtime, stop).and_then(reader::Reader::run)).ok();
+        })?;
+        end.await.unwrap_or(Err(ConsumerError::Gone))
+    }
 }
 
 impl From<Undecodable> for HandleError {

@@ -1,5 +1,6 @@
-//! At-least-once delivery with exactly one effect.
+#![doc = include_str!("../README.md")]
 
+mod backoff;
 pub mod batch;
 pub mod broker;
 pub mod consumer;
@@ -10,5 +11,5 @@ pub mod producer;
 
 pub use batch::{Batch, Position};
 pub use broker::{Broker, Retention, TopicSpec};
-pub use consumer::{HandleError, Handler, Offsets};
+pub use consumer::{Consumer, HandleError, Handler, Offsets};
 pub use envelope::{Outgoing, Record, Undecodable};

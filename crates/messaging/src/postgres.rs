@@ -5,4 +5,10 @@
 )]
 
 pub mod inbox;
+mod offsets;
 pub mod outbox;
+mod pgoutput;
+mod progress;
+pub mod relay;
+
+pub use offsets::Offsets;

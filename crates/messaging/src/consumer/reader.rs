@@ -1,0 +1,342 @@
+//! The thread of one consumer.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::Consumer as _,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    BoxError, Consumer, ConsumerError, HandleError, Handler, Offsets,
+    client::{self, Change, Client, Partition},
+    positions::Positions,
+    record,
+};
+use crate::{Batch, Position, Record, backoff::Backoff, broker::chain};
+
+/// How long a poll waits when nothing comes; so long a stop can take to be seen.
+const IDLE_POLL: Duration = Duration::from_millis(100);
+/// A batch that takes longer is waited for while polling, so that the group keeps us.
+const UNPOLLED: Duration = Duration::from_secs(5);
+const POLL_WHILE_WAITING: Duration = Duration::from_millis(250);
+/// One attempt to load offsets, and one request to the broker for the ends of a partition.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Owned by the thread it runs on.
+pub(super) struct Reader<O, H> {
+    settings: Consumer<O>,
+    handler: H,
+    runtime: Handle,
+    stop: CancellationToken,
+    client: Client,
+    positions: Positions,
+    /// Ours by the group's decision, but their offsets are not loaded yet.
+    unloaded: Vec<Partition>,
+    load_at: Instant,
+    load_backoff: Backoff,
+}
+
+/// How a batch ended.
+enum Outcome {
+    Done,
+    Fenced,
+    Fault(BoxError),
+    /// Stopped between two attempts.
+    Abandoned,
+}
+
+impl<O: Offsets, H: Handler> Reader<O, H> {
+    pub(super) fn start(
+        settings: Consumer<O>,
+        handler: H,
+        runtime: Handle,
+        stop: CancellationToken,
+    ) -> Result<Self, ConsumerError> {
+        let client = client::connect(&settings.broker, &settings.group)?;
+        let topics: Vec<String> = settings.topics.iter().map(|topic| settings.broker.full_name(topic)).collect();
+        client.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self {
+            settings,
+            handler,
+            runtime,
+            stop,
+            client,
+            positions: Positions::default(),
+            unloaded: Vec::new(),
+            load_at: Instant::now(),
+            load_backoff: Backoff::new(),
+        })
+    }
+
+    /// Dropping the client at the end leaves the group.
+    pub(super) fn run(mut self) -> Result<(), ConsumerError> {
+        while !self.stop.is_cancelled() {
+            if !self.unloaded.is_empty() && Instant::now() >= self.load_at {
+                self.load()?;
+            }
+            let records = self.gather()?;
+            if !records.is_empty() {
+                let batch = self.positions.batch(records);
+                self.settle(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is waiting, up to the limit. Empty if nothing came, or if the group decided anew.
+    fn gather(&mut self) -> Result<Vec<Record>, ConsumerError> {
+        let mut records = Vec::new();
+        let mut wait = IDLE_POLL;
+        while records.len() < self.settings.max_batch {
+            let polled = self.client.poll(wait);
+            let change = self.client.context().take_change();
+            let mut nothing_more = polled.is_none();
+            match polled {
+                Some(Ok(message)) if change.is_none() => {
+                    if let Some(topic) = self.positions.due(message.topic(), message.partition(), message.offset()) {
+                        records.push(record::read(&message, topic)?);
+                    }
+                }
+                // Read again after the change.
+                Some(Ok(_)) | None => {}
+                Some(Err(error)) => {
+                    self.client_error(error)?;
+                    nothing_more = true;
+                }
+            }
+            if let Some(change) = change {
+                self.apply(change);
+                return Ok(Vec::new());
+            }
+            if nothing_more || !self.unloaded.is_empty() {
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        // An error above may have made us forget where these belong.
+        Ok(if self.unloaded.is_empty() { records } else { Vec::new() })
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.positions.take();
+        self.unloaded = match change {
+            Change::Assigned(partitions) => {
+                tracing::info!(group = self.settings.group, partitions = partitions.len(), "partitions are assigned");
+                partitions
+            }
+            Change::Revoked => {
+                tracing::info!(group = self.settings.group, "all partitions are revoked");
+                Vec::new()
+            }
+        };
+        self.load_at = Instant::now();
+        self.load_backoff = Backoff::new();
+    }
+
+    /// Loads the offsets of what was assigned and begins to read there; later, if the database or the broker is away.
+    fn load(&mut self) -> Result<(), ConsumerError> {
+        match self.loaded() {
+            Ok(loaded) => self.begin(loaded),
+            Err(error) => {
+                let wait = self.load_backoff.next_wait();
+                let wait_ms = wait.as_millis();
+                tracing::warn!(group = self.settings.group, error = %chain(&*error), wait_ms, "offsets cannot be loaded");
+                self.load_at = Instant::now() + wait;
+                Ok(())
+            }
+        }
+    }
+
+    /// The next offset of each partition that was assigned, and the ends of that partition.
+    fn loaded(&self) -> Result<Vec<Loaded>, BoxError> {
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for (full_name, partition) in &self.unloaded {
+            topics.entry(full_name).or_default().push(*partition);
+        }
+        let mut loaded = Vec::new();
+        for (full_name, partitions) in topics {
+            let topic = full_name.strip_prefix(&self.settings.broker.prefix).unwrap_or(full_name);
+            let load = self.settings.offsets.load(topic, &partitions);
+            let offsets = self.runtime.block_on(async { timeout(LOAD_TIMEOUT, load).await })??;
+            for partition in partitions {
+                let next = offsets.get(&partition).copied().ok_or("an offset is missing")?;
+                let (low, high) = self.client.fetch_watermarks(full_name, partition, LOAD_TIMEOUT)?;
+                loaded.push(Loaded { full_name: full_name.into(), topic: topic.into(), partition, next, low, high });
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn begin(&mut self, loaded: Vec<Loaded>) -> Result<(), ConsumerError> {
+        let mut assignment = TopicPartitionList::new();
+        for one in loaded {
+            let begin = one.begin()?;
+            assignment.add_partition_offset(&one.full_name, one.partition, Offset::Offset(begin))?;
+            self.positions.set(&one.full_name, &one.topic, one.partition, one.next);
+        }
+        self.client.assign(&assignment)?;
+        self.unloaded.clear();
+        Ok(())
+    }
+
+    /// Reads nothing until the offsets of all partitions are loaded again.
+    fn reload(&mut self) -> Result<(), ConsumerError> {
+        self.client.assign(&TopicPartitionList::new())?;
+        self.unloaded = self.positions.take();
+        self.load_at = Instant::now();
+        Ok(())
+    }
+
+    fn client_error(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => return Err(error.into()),
+            // Loading again finds out which partition lacks which offset.
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) if self.unloaded.is_empty() => {
+                tracing::warn!(group = self.settings.group, "an offset is not in its topic");
+                self.reload()?;
+                self.load_at = Instant::now() + self.load_backoff.next_wait();
+            }
+            _ => tracing::warn!(group = self.settings.group, %error, "Kafka cannot be read, waiting"),
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, batch: &Batch) -> Result<(), ConsumerError> {
+        match self.drive(batch)? {
+            Outcome::Done => {
+                self.positions.advance(&batch.positions);
+                self.load_backoff = Backoff::new();
+                self.store(&batch.positions);
+            }
+            Outcome::Fenced => {
+                tracing::info!(
+                    group = self.settings.group,
+                    "another instance has moved the offsets, loading them again"
+                );
+                if self.unloaded.is_empty() {
+                    self.reload()?;
+                }
+            }
+            Outcome::Fault(error) => return Err(ConsumerError::Message(error)),
+            Outcome::Abandoned => {}
+        }
+        Ok(())
+    }
+
+    /// Runs the handler on this thread. If that takes long, pauses reading and polls, which keeps us in the group.
+    fn drive(&mut self, batch: &Batch) -> Result<Outcome, ConsumerError> {
+        let mut changed = None;
+        let mut paused = false;
+        let mut read_too_much = false;
+        let outcome = {
+            let mut work = pin!(attempts(&self.handler, batch, &self.stop, &self.settings.group));
+            loop {
+                let patience = if paused { POLL_WHILE_WAITING } else { UNPOLLED };
+                let waited = self.runtime.block_on(async { timeout(patience, work.as_mut()).await });
+                if let Ok(outcome) = waited {
+                    break outcome;
+                }
+                // Each time: what has been assigned since is not paused.
+                self.client.pause(&self.client.assignment()?)?;
+                paused = true;
+                match self.client.poll(Duration::ZERO) {
+                    // Cannot come from a paused partition. If it does, it is read again.
+                    Some(Ok(_)) => read_too_much = true,
+                    Some(Err(error)) => tracing::warn!(%error, "Kafka cannot be read while a batch is at work"),
+                    None => {}
+                }
+                changed = self.client.context().take_change().or(changed);
+            }
+        };
+        if paused {
+            self.client.resume(&self.client.assignment()?)?;
+        }
+        if let Some(change) = changed {
+            self.apply(change);
+        } else if read_too_much {
+            self.reload()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Tells Kafka how far we are, for graphs.
+    fn store(&self, moved: &[Position]) {
+        let mut offsets = TopicPartitionList::new();
+        for position in moved {
+            let topic = self.settings.broker.full_name(&position.topic);
+            offsets.add_partition_offset(&topic, position.partition, Offset::Offset(position.to)).ok();
+        }
+        if let Err(error) = self.client.store_offsets(&offsets) {
+            tracing::debug!(%error, "Kafka's own offsets were not noted; only graphs of the lag miss them");
+        }
+    }
+}
+
+/// Hands over `batch` until it is done, fenced or at fault.
+async fn attempts<H: Handler>(handler: &H, batch: &Batch, stop: &CancellationToken, group: &str) -> Outcome {
+    let mut backoff = Backoff::new();
+    loop {
+        match handler.handle(batch).await {
+            Ok(()) => return Outcome::Done,
+            Err(HandleError::Fenced) => return Outcome::Fenced,
+            Err(HandleError::Message(error)) => return Outcome::Fault(error),
+            Err(HandleError::Ours(error)) => {
+                let wait = backoff.next_wait();
+                let wait_ms = wait.as_millis();
+                tracing::warn!(group, error = %chain(&*error), wait_ms, "a batch could not be done, trying again");
+                if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                    return Outcome::Abandoned;
+                }
+            }
+        }
+    }
+}
+
+/// A partition, its stored offset and its ends.
+struct Loaded {
+    full_name: String,
+    topic: String,
+    partition: i32,
+    next: i64,
+    low: i64,
+    high: i64,
+}
+
+impl Loaded {
+    /// Where to begin: see [`super`].
+    fn begin(&self) -> Result<i64, ConsumerError> {
+        let Self { partition, next, low, high, .. } = *self;
+        match next {
+            0 => Ok(low),
+            next if (low..=high).contains(&next) => Ok(next),
+            _ => Err(ConsumerError::OutOfRange { topic: self.topic.clone(), partition, next, low, high }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(next: i64, low: i64, high: i64) -> Result<i64, ConsumerError> {
+        Loaded { full_name: "x.a".into(), topic: "a".into(), partition: 0, next, low, high }.begin()
+    }
+
+    #[test]
+    fn reading_begins_at_the_stored_offset_and_never_skips_silently() {
+        assert_eq!(begin(0, 0, 0).unwrap(), 0);
+        assert_eq!(begin(0, 40, 50).unwrap(), 40);
+        assert_eq!(begin(40, 40, 50).unwrap(), 40);
+        assert_eq!(begin(50, 40, 50).unwrap(), 50);
+        assert!(matches!(begin(39, 40, 50), Err(ConsumerError::OutOfRange { next: 39, low: 40, high: 50, .. })));
+        assert!(matches!(begin(51, 40, 50), Err(ConsumerError::OutOfRange { next: 51, .. })));
+    }
+}

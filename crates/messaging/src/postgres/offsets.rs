@@ -1,0 +1,44 @@
+//! The next offsets of a consumer, in table `consumer_offset`.
+
+use std::collections::HashMap;
+
+use sqlx::PgPool;
+
+use crate::consumer::BoxError;
+
+/// The offsets in one database.
+#[derive(Debug, Clone)]
+pub struct Offsets {
+    db: PgPool,
+}
+
+impl Offsets {
+    /// Those in the database of `db`.
+    pub fn new(db: PgPool) -> Self {
+        Self { db }
+    }
+}
+
+impl crate::Offsets for Offsets {
+    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, i64>, BoxError> {
+        sqlx::query(
+            "-- Offsets::load: partitions read for the first time
+             insert into consumer_offset (topic, partition, next_offset)
+             select $1, partition, 0 from unnest($2::int[]) as partition order by partition
+             on conflict do nothing",
+        )
+        .bind(topic)
+        .bind(partitions)
+        .execute(&self.db)
+        .await?;
+        let offsets: Vec<(i32, i64)> = sqlx::query_as(
+            "-- Offsets::load
+             select partition, next_offset from consumer_offset where topic = $1 and partition = any($2)",
+        )
+        .bind(topic)
+        .bind(partitions)
+        .fetch_all(&self.db)
+        .await?;
+        Ok(offsets.into_iter().collect())
+    }
+}
