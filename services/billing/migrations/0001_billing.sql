@@ -1,0 +1,121 @@
+-- What `messaging` needs in a Postgres database. Each service's first migration contains this file word for word.
+
+-- Messages this service wants to send, written in the transaction that caused them. Append-only: the relay reads the
+-- database's log, not this table; the rows are kept so that a lost slot or a lost topic can be sent again.
+create table outbox (
+    -- Taken while the order's row is locked, so the messages of one key are numbered in the order of their commits.
+    sequence    bigint generated always as identity primary key,
+    id          uuid not null,
+    topic       text not null,
+    key         text not null,
+    kind        text not null,
+    payload     text not null,
+    traceparent text,
+    created_at  timestamptz not null default now()
+);
+create publication outbox for table outbox with (publish = 'insert');
+
+-- Messages this service has taken in. A second one of the same id is dropped.
+create table inbox (
+    message_id  uuid primary key,
+    received_at timestamptz not null default now()
+);
+
+-- The next offset to read. Moves by compare-and-set in the transaction that holds the effect: whoever has lost the
+-- partition fails there.
+create table consumer_offset (
+    topic       text not null,
+    partition   int not null,
+    next_offset bigint not null,
+    primary key (topic, partition)
+);
+
+-- The payment of each order. Its row is the lock under which everything about it happens, and its only queue.
+create table payment (
+    order_id           uuid primary key,
+    state              text not null check (state in ('authorizing', 'authorized', 'refused', 'voiding', 'voided',
+                                                      'tombstone', 'capturing', 'captured', 'capture_refused')),
+
+    -- Who pays how much. A tombstone was voided before anybody said so, and only a tombstone.
+    customer_id        uuid,
+    amount             bigint check (amount >= 0),
+    currency           text,
+    check (num_nulls(customer_id, amount, currency) = case when state = 'tombstone' then 3 else 0 end),
+
+    -- Needed to ask for the authorization and for nothing else, so it goes as soon as that is definite.
+    token              text,
+    check ((token is not null) = (state = 'authorizing')),
+
+    -- Every command received, in the order of receipt: id, kind, and its answer, or that it waits or is in work. An
+    -- answer is kept for as long as the payment, so that no replay, however late, does anything twice.
+    commands           jsonb not null,
+
+    -- The open intent: what the provider is asked for, under which key. Which operation it is, the state says.
+    intent_key         text,
+    intent_tries       int,
+    -- By the clock of the database alone, which all replicas share. Whoever takes the intent sets it ahead; if he dies,
+    -- another takes it then. Twice is harmless: it is the same key.
+    intent_next_try_at timestamptz,
+    check (num_nulls(intent_key, intent_tries, intent_next_try_at)
+           = case when state in ('authorizing', 'voiding', 'capturing') then 0 else 3 end),
+
+    created_at         timestamptz not null,
+    updated_at         timestamptz not null,
+    -- How often the row was written.
+    version            int not null check (version >= 1)
+);
+
+-- What the worker looks for. Almost no row is in it.
+create index payment_due on payment (intent_next_try_at) where intent_next_try_at is not null;
+
+-- What moved money. At most one entry of a kind per order, whatever is replayed.
+create table ledger_entry (
+    id       uuid primary key,
+    order_id uuid not null,
+    kind     text not null check (kind in ('capture')),
+    at       timestamptz not null,
+    unique (order_id, kind)
+);
+
+-- What an entry did to which account. A debit is positive, a credit negative.
+create table ledger_posting (
+    entry_id uuid not null references ledger_entry,
+    line     int not null check (line >= 1),
+    account  text not null check (account in ('provider_receivable', 'customer_receipts')),
+    amount   bigint not null,
+    currency text not null,
+    primary key (entry_id, line)
+);
+
+-- Debits equal credits, whatever the program says. Once per statement, not per row: all postings of an entry are
+-- inserted by one statement, so each must leave the entries it touches in balance, and a batch costs one check.
+create function ledger_must_balance() returns trigger language plpgsql as $$
+declare
+    unbalanced uuid;
+begin
+    select entry_id into unbalanced
+    from ledger_posting
+    where entry_id in (select entry_id from added)
+    group by entry_id, currency
+    having sum(amount) <> 0
+    limit 1;
+    if found then
+        raise exception 'ledger entry % does not sum to zero', unbalanced
+            using errcode = 'check_violation', constraint = 'ledger_must_balance';
+    end if;
+    return null;
+end
+$$;
+create trigger ledger_must_balance after insert on ledger_posting
+    referencing new table as added for each statement execute function ledger_must_balance();
+
+-- A posting stays as it was written: a mistake is put right by a further entry.
+create function ledger_is_append_only() returns trigger language plpgsql as $$
+begin
+    raise exception 'the ledger is append-only' using errcode = 'check_violation', constraint = 'ledger_is_append_only';
+end
+$$;
+create trigger ledger_is_append_only before update or delete or truncate on ledger_posting
+    for each statement execute function ledger_is_append_only();
+create trigger ledger_is_append_only before update or delete or truncate on ledger_entry
+    for each statement execute function ledger_is_append_only();

@@ -1,0 +1,385 @@
+//! The payment of one order: what each command and each word of the provider makes of it. Pure.
+//!
+//! What needs the provider opens an *intent*: the payment is then [`State::Authorizing`], [`State::Voiding`] or
+//! [`State::Capturing`], and every further command waits in the payment until the provider's word is definite. So a void
+//! never drops an authorization that may be on its way, and "voided" is said only when the provider has released or
+//! refused it.
+//!
+//! | state | authorize | void | capture |
+//! |---|---|---|---|
+//! | none | opens an intent | tombstone: voided | - |
+//! | authorizing, voiding, capturing | waits | waits | waits |
+//! | authorized | authorized | opens an intent | opens an intent |
+//! | refused | refused | voided | - |
+//! | voided | refused | voided | refused |
+//! | tombstone | refused | voided | - |
+//! | captured | authorized | - | captured |
+//! | capture refused | authorized | opens an intent | refused |
+//!
+//! `-` is impossible: the orchestrator never sends it. The table is for commands never seen before; a known one gets the
+//! answer it got, or nothing while it is in work. A waiting command that turns out to be impossible stays where it is,
+//! unanswered, and what comes later waits behind it: see [`Payment::stuck`].
+
+use contracts::billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken};
+use contracts::{CommandId, CustomerId, Money, OrderId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::LedgerEntry;
+use crate::provider::{Operation, Outcome};
+use crate::state::State;
+
+/// The payment of one order, as its row has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Payment {
+    /// For which order.
+    pub order: OrderId,
+    /// How far it has come.
+    pub state: State,
+    /// Who pays how much. Set by the authorization, so a tombstone has none.
+    pub terms: Option<Terms>,
+    /// What the authorization is asked with. Dropped as soon as the authorization is definite.
+    pub token: Option<PaymentToken>,
+    /// Every command received, in the order of receipt.
+    pub commands: Vec<CommandRecord>,
+}
+
+/// Who pays how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Who.
+    pub customer: CustomerId,
+    /// How much. Not negative.
+    pub amount: Money,
+}
+
+/// What became of one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRecord {
+    /// Its name.
+    pub id: CommandId,
+    /// What it wants.
+    pub kind: Kind,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// What a command wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Set the amount aside.
+    Authorize,
+    /// Give it up.
+    Void,
+    /// Take it.
+    Capture,
+}
+
+/// How far a command has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Until the open intent is settled.
+    Waiting,
+    /// The open intent is its own.
+    InWork,
+    /// Done or refused.
+    Answered {
+        /// What was said.
+        answer: Answer,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What a command was answered: the event without the ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// So much is set aside.
+    Authorized(Money),
+    /// Nothing is set aside.
+    Refused(PaymentRefusal),
+    /// Nothing is set aside any more.
+    Voided,
+    /// So much is ours.
+    Captured(Money),
+    /// Nothing was taken.
+    CaptureRefused(PaymentRefusal),
+}
+
+/// What a transition asks for, beyond the changed payment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Say so.
+    Answer(BillingEvent),
+    /// Have the provider do so.
+    OpenIntent(Operation),
+    /// Book so.
+    Post(LedgerEntry),
+}
+
+/// The command cannot be meant for this payment: the message's own fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The table has no line for it.
+    #[error("command {command} ({kind:?}) is impossible: payment {order} is {state:?}")]
+    Impossible {
+        /// Which command.
+        command: CommandId,
+        /// What it wants.
+        kind: Kind,
+        /// For which order.
+        order: OrderId,
+        /// What its payment is.
+        state: State,
+    },
+    /// A command of that id wanted something else.
+    #[error("command {command} was known as {known:?} and is now {kind:?}")]
+    OtherKind {
+        /// Which command.
+        command: CommandId,
+        /// What it wanted first.
+        known: Kind,
+        /// What it wants now.
+        kind: Kind,
+    },
+    /// A second authorization of another customer or amount.
+    #[error("command {command} names another customer or amount than payment {order} has")]
+    OtherTerms {
+        /// Which command.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+    },
+    /// Nobody can pay less than nothing.
+    #[error("command {command} asks for {amount}")]
+    Negative {
+        /// Which command.
+        command: CommandId,
+        /// How much.
+        amount: Money,
+    },
+}
+
+/// What the provider says cannot be booked. The intent stays open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unbookable {
+    /// The books would not say what the provider did.
+    #[error("the provider says {said} where {asked} was asked for")]
+    OtherAmount {
+        /// What was asked for.
+        asked: Money,
+        /// What was said.
+        said: Money,
+    },
+    /// A provider that refuses to release is no reason to say "voided".
+    #[error("the provider refuses to release the authorization")]
+    VoidRefused,
+}
+
+impl Payment {
+    /// The payment of an order never heard of.
+    pub fn none(order: OrderId) -> Self {
+        Self { order, state: State::None, terms: None, token: None, commands: Vec::new() }
+    }
+
+    /// Takes in `command`, which is for this payment.
+    ///
+    /// # Errors
+    /// A [`Fault`] of the command; the payment is as it was.
+    pub fn receive(&mut self, command: &BillingCommand, now: Timestamp) -> Result<Vec<Effect>, Fault> {
+        let (id, kind) = named(command);
+        if let Some(known) = self.commands.iter().find(|known| known.id == *id) {
+            return self.again(known, kind);
+        }
+        let step = if self.stuck().is_some() { Step::Wait } else { self.step(id, kind)? };
+        if let BillingCommand::AuthorizePayment { customer, amount, token, .. } = command {
+            self.agree(id, Terms { customer: *customer, amount: *amount }, token)?;
+        }
+        self.commands.push(CommandRecord { id: id.clone(), kind, progress: Progress::Waiting });
+        Ok(self.take(step, self.commands.len() - 1, now).into_iter().collect())
+    }
+
+    /// Takes in what the provider says of the open intent, then takes up the commands that waited for it. What it says
+    /// of an intent that is no longer open changes nothing.
+    ///
+    /// # Errors
+    /// [`Unbookable`]; the payment is as it was, its intent open.
+    pub fn outcome(
+        &mut self,
+        operation: Operation,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, Unbookable> {
+        if self.state.operation() != Some(operation) {
+            return Ok(Vec::new());
+        }
+        let (state, answer) = self.judge(operation, outcome)?;
+        let mut effects = Vec::new();
+        if let Answer::Captured(amount) = answer {
+            effects.push(Effect::Post(LedgerEntry::capture(self.order, amount, now)));
+        }
+        if operation == Operation::Authorize {
+            self.token = None;
+        }
+        self.state = state;
+        let settled = self.commands.iter().position(|record| record.progress == Progress::InWork);
+        effects.extend(settled.map(|index| self.answer(index, answer, now)));
+        self.take_up(&mut effects, now);
+        Ok(effects)
+    }
+
+    /// The command that waits although no intent is open: it is impossible, and an operator must look.
+    pub fn stuck(&self) -> Option<&CommandId> {
+        let waiting = self.commands.iter().find(|record| record.progress == Progress::Waiting);
+        waiting.filter(|_| self.state.operation().is_none()).map(|record| &record.id)
+    }
+
+    /// A known command: its answer again, or nothing while it has none.
+    fn again(&self, known: &CommandRecord, kind: Kind) -> Result<Vec<Effect>, Fault> {
+        if known.kind != kind {
+            return Err(Fault::OtherKind { command: known.id.clone(), known: known.kind, kind });
+        }
+        Ok(match &known.progress {
+            Progress::Waiting | Progress::InWork => Vec::new(),
+            Progress::Answered { answer, at } => vec![Effect::Answer(self.event(&known.id, answer.clone(), *at))],
+        })
+    }
+
+    /// The table of this module.
+    fn step(&self, id: &CommandId, kind: Kind) -> Result<Step, Fault> {
+        let impossible = || Fault::Impossible { command: id.clone(), kind, order: self.order, state: self.state };
+        let voided = || PaymentRefusal::Voided;
+        Ok(match (self.state, kind) {
+            (State::Authorizing | State::Voiding | State::Capturing, _) => Step::Wait,
+            (State::None, Kind::Authorize) => Step::Open(Operation::Authorize),
+            (State::None, Kind::Void) => Step::Bury,
+            (State::Authorized | State::CaptureRefused, Kind::Void) => Step::Open(Operation::Void),
+            (State::Authorized, Kind::Capture) => Step::Open(Operation::Capture),
+            (State::Authorized | State::Refused | State::Captured | State::CaptureRefused, Kind::Authorize)
+            | (State::Captured | State::CaptureRefused, Kind::Capture) => {
+                Step::Answer(self.first_answer(kind).ok_or_else(impossible)?)
+            }
+            (State::Voided | State::Tombstone, Kind::Authorize) => Step::Answer(Answer::Refused(voided())),
+            (State::Refused | State::Voided | State::Tombstone, Kind::Void) => Step::Answer(Answer::Voided),
+            (State::Voided, Kind::Capture) => {
+                Step::Answer(self.first_answer(kind).unwrap_or(Answer::CaptureRefused(voided())))
+            }
+            (State::Captured, Kind::Void) | (State::None | State::Refused | State::Tombstone, Kind::Capture) => {
+                return Err(impossible());
+            }
+        })
+    }
+
+    /// What was answered to the first command of that kind: each is done once per order, whatever it is called.
+    fn first_answer(&self, kind: Kind) -> Option<Answer> {
+        self.commands.iter().filter(|record| record.kind == kind).find_map(|record| match &record.progress {
+            Progress::Answered { answer, .. } => Some(answer.clone()),
+            Progress::Waiting | Progress::InWork => None,
+        })
+    }
+
+    /// The first authorization sets the terms, a further one must name the same. A tombstone refuses them unread.
+    fn agree(&mut self, id: &CommandId, terms: Terms, token: &PaymentToken) -> Result<(), Fault> {
+        match (self.state, self.terms) {
+            (State::Tombstone, _) => Ok(()),
+            (_, Some(agreed)) if agreed == terms => Ok(()),
+            (_, Some(_)) => Err(Fault::OtherTerms { command: id.clone(), order: self.order }),
+            (_, None) if terms.amount.amount < 0 => Err(Fault::Negative { command: id.clone(), amount: terms.amount }),
+            (_, None) => {
+                self.terms = Some(terms);
+                self.token = Some(token.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step, index: usize, now: Timestamp) -> Option<Effect> {
+        match step {
+            Step::Wait => None,
+            Step::Open(operation) => {
+                self.state = State::during(operation);
+                self.commands[index].progress = Progress::InWork;
+                Some(Effect::OpenIntent(operation))
+            }
+            Step::Bury => {
+                self.state = State::Tombstone;
+                Some(self.answer(index, Answer::Voided, now))
+            }
+            Step::Answer(answer) => Some(self.answer(index, answer, now)),
+        }
+    }
+
+    /// Takes up what waits, in order, until one opens an intent or is impossible.
+    fn take_up(&mut self, effects: &mut Vec<Effect>, now: Timestamp) {
+        while let Some(index) = self.commands.iter().position(|record| record.progress == Progress::Waiting) {
+            let waiting = &self.commands[index];
+            match self.step(&waiting.id, waiting.kind) {
+                Ok(Step::Wait) | Err(_) => break,
+                Ok(step) => effects.extend(self.take(step, index, now)),
+            }
+        }
+    }
+
+    /// What the provider's word makes of the payment.
+    fn judge(&self, operation: Operation, outcome: &Outcome) -> Result<(State, Answer), Unbookable> {
+        let asked = self.terms.expect("an intent follows an authorization, which sets the terms").amount;
+        let declined = |code: &str| PaymentRefusal::Declined { decline_code: code.to_owned() };
+        match (operation, outcome) {
+            (Operation::Void, Outcome::Executed(_)) => Ok((State::Voided, Answer::Voided)),
+            (Operation::Void, Outcome::Refused { .. }) => Err(Unbookable::VoidRefused),
+            (_, Outcome::Executed(said)) if *said != asked => Err(Unbookable::OtherAmount { asked, said: *said }),
+            (Operation::Authorize, Outcome::Executed(_)) => Ok((State::Authorized, Answer::Authorized(asked))),
+            (Operation::Capture, Outcome::Executed(_)) => Ok((State::Captured, Answer::Captured(asked))),
+            (Operation::Authorize, Outcome::Refused { decline_code }) => {
+                Ok((State::Refused, Answer::Refused(declined(decline_code))))
+            }
+            (Operation::Capture, Outcome::Refused { decline_code }) => {
+                Ok((State::CaptureRefused, Answer::CaptureRefused(declined(decline_code))))
+            }
+        }
+    }
+
+    fn answer(&mut self, index: usize, answer: Answer, now: Timestamp) -> Effect {
+        self.commands[index].progress = Progress::Answered { answer: answer.clone(), at: now };
+        Effect::Answer(self.event(&self.commands[index].id, answer, now))
+    }
+
+    fn event(&self, command: &CommandId, answer: Answer, at: Timestamp) -> BillingEvent {
+        let (command, order) = (command.clone(), self.order);
+        match answer {
+            Answer::Authorized(amount) => BillingEvent::PaymentAuthorized { command, order, amount, at },
+            Answer::Refused(reason) => BillingEvent::PaymentRefused { command, order, reason, at },
+            Answer::Voided => BillingEvent::PaymentVoided { command, order, at },
+            Answer::Captured(amount) => BillingEvent::PaymentCaptured { command, order, amount, at },
+            Answer::CaptureRefused(reason) => BillingEvent::CaptureRefused { command, order, reason, at },
+        }
+    }
+}
+
+/// What a payment does with a command.
+enum Step {
+    /// Keep it until the open intent is settled.
+    Wait,
+    /// Ask the provider.
+    Open(Operation),
+    /// Remember that there is nothing to void, and never will be.
+    Bury,
+    /// Say so at once.
+    Answer(Answer),
+}
+
+/// Which command, and what it wants.
+fn named(command: &BillingCommand) -> (&CommandId, Kind) {
+    match command {
+        BillingCommand::AuthorizePayment { command, .. } => (command, Kind::Authorize),
+        BillingCommand::VoidPayment { command, .. } => (command, Kind::Void),
+        BillingCommand::CapturePayment { command, .. } => (command, Kind::Capture),
+    }
+}
+
+#[cfg(test)]
+#[path = "payment_tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! The payment provider, as billing sees it: it executes each key once and keeps the first result of a key, refusals
+//! too, longer than an intent can be open. An adapter that cannot promise that must not be written against this trait.
+
+use std::fmt;
+
+use contracts::billing::PaymentToken;
+use contracts::{Money, OrderId};
+
+/// The company that holds the cards.
+pub trait Provider: Send + Sync + 'static {
+    /// Has it done, or hears again what became of it the first time.
+    fn execute(&self, request: &Request) -> impl Future<Output = Result<Outcome, Unclear>> + Send;
+
+    /// Hears what became of `key`, without doing anything.
+    fn ask(&self, key: &ProviderKey) -> impl Future<Output = Result<Found, Unclear>> + Send;
+}
+
+/// What the provider can be asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Set the amount aside.
+    Authorize,
+    /// Give up what is set aside, or what an authorization still under way would set aside.
+    Void,
+    /// Take what is set aside.
+    Capture,
+}
+
+/// Names one thing to be done, the same over retries and restarts: order, operation, attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProviderKey(String);
+
+/// One thing to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Its key.
+    pub key: ProviderKey,
+    /// What.
+    pub act: Act,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// Set `amount` aside.
+    Authorize {
+        /// How much.
+        amount: Money,
+        /// From which card.
+        token: PaymentToken,
+    },
+    /// Give up what was set aside. If the authorization is not there yet, it is refused when it comes.
+    Void {
+        /// The key it was authorized under.
+        authorization: ProviderKey,
+        /// How much was asked for.
+        amount: Money,
+    },
+    /// Take what was set aside.
+    Capture {
+        /// The key it was authorized under.
+        authorization: ProviderKey,
+        /// How much.
+        amount: Money,
+    },
+}
+
+/// The provider's definite word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, over this amount.
+    Executed(Money),
+    /// Not done, and never will be under this key.
+    Refused {
+        /// The provider's own code.
+        decline_code: String,
+    },
+}
+
+/// What the provider knows of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is decided.
+    Definite(Outcome),
+    /// Nothing. The call may still be on its way, so this decides nothing.
+    NotFound,
+}
+
+/// It is not known whether the provider has done it: no answer came, or none that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the provider's answer did not come")]
+pub struct Unclear;
+
+impl Operation {
+    /// The name in keys and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Void => "void",
+            Self::Capture => "capture",
+        }
+    }
+}
+
+impl ProviderKey {
+    /// The key of an order's operation. A definite refusal is final, so there is one attempt.
+    pub fn of(order: OrderId, operation: Operation) -> Self {
+        Self(format!("{order}/{}/1", operation.name()))
+    }
+
+    /// The key as it is stored and sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProviderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
