@@ -43,8 +43,11 @@ impl Tasks {
     }
 
     /// Starts `task`, which runs until the [stop token](Self::stop_token) is cancelled.
-    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let handle = self.running.spawn(task);
+    pub fn spawn<E>(&mut self, name: &'static str, task: impl Future<Output = Result<(), E>> + Send + 'static)
+    where
+        E: Into<anyhow::Error> + 'static,
+    {
+        let handle = self.running.spawn(async { task.await.map_err(Into::into) });
         self.names.insert(handle.id(), name);
     }
 

@@ -94,10 +94,20 @@ impl Verifier {
     }
 }
 
+#[cfg(test)]
+impl Verifier {
+    /// How many tokens are remembered.
+    pub(super) fn remembered(&self) -> u64 {
+        self.0.known.run_pending_tasks();
+        self.0.known.entry_count()
+    }
+}
+
 impl Inner {
     fn read(&self, token: &str) -> Option<Known> {
         let TokenData { header, claims } = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).ok()?;
-        if header.typ.as_deref() != Some("JWT") {
+        // RFC 7515: whoever does not know an extension that the issuer calls critical refuses the token.
+        if header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
             return None;
         }
         let principal = match claims.role {

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
 use crate::{
@@ -63,19 +62,24 @@ fn unread(status: StatusCode) -> Problem {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| refused(&pointer(error.path()), error.inner()))?;
-    json.end().map_err(|error| refused("", &error))?;
-    Ok(value)
+    match serde_path_to_error::deserialize(&mut json) {
+        Ok(value) => json.end().map(|()| value).map_err(|error| malformed(&error)),
+        Err(error) => Err(refused(body, &error)),
+    }
 }
 
-fn refused(pointer: &str, error: &serde_json::Error) -> Problem {
-    let message = tamed(&error.to_string());
-    match error.classify() {
-        Category::Data => Problem::of(&types::INVALID_BODY, "The body is JSON, but not what is asked for here.")
-            .with_errors(vec![FieldError::new(pointer, message)]),
-        Category::Syntax | Category::Eof | Category::Io => Problem::of(&types::MALFORMED_JSON, message),
+/// The reader stops at the first thing that is wrong, so a body that does not fit may, further on, be no JSON either.
+/// That is the worse fault and the one to tell, wherever it stands.
+fn refused(body: &[u8], error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    if let Err(error) = serde_json::from_slice::<serde_json::Value>(body) {
+        return malformed(&error);
     }
+    let place = FieldError::new(pointer(error.path()), tamed(&error.inner().to_string()));
+    Problem::of(&types::INVALID_BODY, "The body is JSON, but not what is asked for here.").with_errors(vec![place])
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::of(&types::MALFORMED_JSON, tamed(&error.to_string()))
 }
 
 /// The path as a JSON pointer. Where the path is not known it ends early.
