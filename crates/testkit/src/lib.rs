@@ -1,1 +1,20 @@
 //! Real stores for tests.
+//!
+//! One server per test process and kind, started when the first test asks for it and shared by all tests of the
+//! process; each test gets a database of its own. Nothing is left behind, however the process ends: the servers die
+//! with it, their folder is removed, and a folder that could not be is swept by the next run.
+//!
+//! `TEST_POSTGRES_URL`, `TEST_MONGODB_URL` and `TEST_KAFKA_BROKERS` name servers to use instead; the databases of dead
+//! processes are then dropped when the next one begins.
+//!
+//! These servers flush nothing to disk: what a test needs of durability it needs of a process, not of a machine.
+//! A server that does not start fails the test with one sentence that says what to do.
+
+mod kafka;
+mod mongo;
+mod postgres;
+mod run;
+
+pub use kafka::kafka;
+pub use mongo::{TestMongo, TestMongoDatabase, mongo};
+pub use postgres::{TestDatabase, TestPostgres, postgres};

@@ -1,0 +1,74 @@
+//! Ports, and whether somebody really answers there.
+
+use std::{
+    io,
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{Guarded, ServerError};
+
+/// How often a starting server is asked. Unit: milliseconds.
+const ASK_EVERY_MS: u64 = 20;
+
+/// A port that nobody listens on now.
+///
+/// # Errors
+/// [`ServerError::System`] if there is none.
+pub fn free_port() -> Result<u16, ServerError> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    Ok(port.map_err(ServerError::system("looking for a free port"))?.port())
+}
+
+/// Makes sure that nobody listens on `port`, which `name` wants.
+///
+/// # Errors
+/// [`ServerError::PortInUse`].
+pub fn require_free_port(port: u16, name: &str) -> Result<(), ServerError> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(ServerError::PortInUse { port, name: name.to_owned() })
+        }
+        Err(error) => Err(ServerError::system(format!("listening on port {port} for {name}"))(error)),
+    }
+}
+
+/// Waits until `asked` says yes, for at most `limit`; an error if the server ends first.
+pub(crate) async fn wait_until_healthy(
+    server: &Guarded,
+    limit: Duration,
+    asked: impl AsyncFn() -> bool,
+) -> Result<(), ServerError> {
+    let asking = async {
+        // A healthy server may be of somebody else if ours could not have the port, so ours must still be there.
+        while !asked().await || server.exit().is_some() {
+            sleep(Duration::from_millis(ASK_EVERY_MS)).await;
+        }
+    };
+    let (name, log) = (server.name().to_owned(), server.log().to_owned());
+    tokio::select! {
+        answered = timeout(limit, asking) => {
+            answered.map_err(|_| ServerError::Silent { name, seconds: limit.as_secs(), log })
+        }
+        _ = server.ended() => Err(ServerError::Died { name, last_words: server.last_words(), log }),
+    }
+}
+
+/// Sends `request` to the local `port` and returns the first `N` bytes of the answer.
+pub(crate) async fn ask<const N: usize>(port: u16, request: &[u8]) -> io::Result<[u8; N]> {
+    let asking = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.write_all(request).await?;
+        let mut answer = [0; N];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    };
+    timeout(Duration::from_secs(2), asking).await.map_err(|_| io::ErrorKind::TimedOut)?
+}

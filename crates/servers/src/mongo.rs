@@ -1,0 +1,133 @@
+//! MongoDB: a replica set of one, because transactions and change streams need a replica set.
+
+use std::{path::PathBuf, time::Duration};
+
+use mongodb::{
+    Client, Database,
+    bson::{Document, doc},
+    error::ErrorKind,
+    options::ClientOptions,
+};
+
+use crate::{Data, Guarded, Home, Program, Server, ServerError, guard::StopSignal, health, home::require_writable};
+
+/// How long a start may take. Unit: seconds.
+const START_LIMIT_S: u64 = 60;
+
+/// The code of the server for a replica set that was never initiated.
+const NOT_YET_INITIALIZED: i32 = 94;
+
+/// Where and how one server runs.
+#[derive(Debug, Clone)]
+pub struct MongoConfig {
+    /// What to call it.
+    pub name: String,
+    /// The folder of its data.
+    pub data: PathBuf,
+    /// The file its log is added to.
+    pub log: PathBuf,
+    /// The port on loopback.
+    pub port: u16,
+    /// What the data is worth.
+    pub worth: Data,
+}
+
+/// A running server, primary of its replica set.
+#[derive(Debug)]
+pub struct Mongo {
+    process: Guarded,
+    port: u16,
+}
+
+impl Mongo {
+    /// Starts the server, initiates its replica set if that was never done, and waits until it is the primary.
+    ///
+    /// # Errors
+    /// The port is in use, the folders cannot be used, or the server ends or stays silent.
+    pub async fn start(home: &Home, config: &MongoConfig) -> Result<Self, ServerError> {
+        health::require_free_port(config.port, &config.name)?;
+        require_writable(&config.data)?;
+        let process = program(home, config).start()?;
+        let admin = admin(config.port)
+            .await
+            .map_err(|error| ServerError::Unusable { server: Server::Mongo.name(), reason: error.to_string() })?;
+        let limit = Duration::from_secs(START_LIMIT_S);
+        health::wait_until_healthy(&process, limit, async || is_primary(&admin, config.port).await).await?;
+        Ok(Self { process, port: config.port })
+    }
+
+    /// The URL of `database`.
+    pub fn url(&self, database: &str) -> String {
+        format!("mongodb://127.0.0.1:{}/{database}?replicaSet=rs0&directConnection=true", self.port)
+    }
+
+    /// The process: to watch it, and to stop it.
+    pub fn process(&self) -> &Guarded {
+        &self.process
+    }
+}
+
+fn program(home: &Home, config: &MongoConfig) -> Program {
+    let (cache_gb, oplog_mb, stop, patience) = match config.worth {
+        Data::Kept => ("0.5", "1024", StopSignal::Term, Duration::from_secs(20)),
+        Data::Throwaway => ("0.25", "256", StopSignal::Kill, Duration::ZERO),
+    };
+    Program::new(&config.name, Server::Mongo.folder(home).join("mongod"), &config.log)
+        .args(["--dbpath".into(), config.data.clone()])
+        .args(["--port".into(), config.port.to_string()])
+        .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--quiet"])
+        .args(["--wiredTigerCacheSizeGB", cache_gb, "--oplogSize", oplog_mb])
+        // Nobody else could take over, so waiting for that when told to stop helps nobody.
+        .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"])
+        .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+        .stopped_by(stop, patience)
+}
+
+async fn admin(port: u16) -> mongodb::error::Result<Database> {
+    let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+    let mut options = ClientOptions::parse(url).await?;
+    options.server_selection_timeout = Some(Duration::from_millis(200));
+    options.heartbeat_freq = Some(Duration::from_millis(500));
+    Ok(Client::with_options(options)?.database("admin"))
+}
+
+/// One look at the server, which also makes sure that it has the right replica set.
+async fn is_primary(admin: &Database, port: u16) -> bool {
+    let Ok(hello) = admin.run_command(doc! { "hello": 1 }).await else { return false };
+    if hello.get_bool("isWritablePrimary").unwrap_or(false) {
+        return true;
+    }
+    // The next look tells whether it helped.
+    let _ = set_up(admin, &format!("127.0.0.1:{port}")).await;
+    false
+}
+
+/// Initiates the replica set, or tells an existing one that its only member has moved to another port.
+async fn set_up(admin: &Database, host: &str) -> mongodb::error::Result<()> {
+    let found = match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
+        Ok(found) => found,
+        Err(error) if is_not_initialized(&error) => {
+            let config = doc! { "_id": "rs0", "members": [{ "_id": 0, "host": host }] };
+            return admin.run_command(doc! { "replSetInitiate": config }).await.map(drop);
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(mut config) = found.get_document("config").ok().cloned() else { return Ok(()) };
+    let Ok(members) = config.get_array_mut("members") else { return Ok(()) };
+    let Some(member) = members.first_mut().and_then(|member| member.as_document_mut()) else { return Ok(()) };
+    if member.get_str("host").is_ok_and(|known| known == host) {
+        return Ok(());
+    }
+    member.insert("host", host);
+    reconfigure(admin, config).await
+}
+
+async fn reconfigure(admin: &Database, mut config: Document) -> mongodb::error::Result<()> {
+    let version = config.get_i32("version").unwrap_or(0).saturating_add(1);
+    config.insert("version", version);
+    admin.run_command(doc! { "replSetReconfig": config, "force": true }).await.map(drop)
+}
+
+fn is_not_initialized(error: &mongodb::error::Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(refusal) if refusal.code == NOT_YET_INITIALIZED)
+}
