@@ -47,7 +47,7 @@ impl Tasks {
     where
         E: Into<anyhow::Error> + 'static,
     {
-        let handle = self.running.spawn(async { task.await.map_err(Into::into) });
+        let handle = self.running.spawn(async move { task.await.map_err(Into::into) });
         self.names.insert(handle.id(), name);
     }
 

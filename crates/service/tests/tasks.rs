@@ -90,7 +90,7 @@ async fn a_failure_after_stop_is_a_failure() {
 async fn a_failure_of_one_task_does_not_cancel_the_token_of_others() {
     let outer = CancellationToken::new();
     let mut tasks = Tasks::stopped_by(&outer);
-    tasks.spawn("relay", async { Ok(()) });
+    tasks.spawn("relay", async { anyhow::Ok(()) });
     tasks.run_until_cancelled().await.unwrap_err();
     assert!(!outer.is_cancelled());
 }
@@ -106,7 +106,7 @@ async fn a_task_that_does_not_stop_is_named_and_aborted() {
     tasks.spawn("relay", async move {
         pending::<()>().await;
         drop(held);
-        Ok(())
+        anyhow::Ok(())
     });
     let (task, was_told) = obedient(tasks.stop_token());
     tasks.spawn("http", task);
@@ -129,14 +129,14 @@ async fn both_signals_end_all_cleanly_and_an_early_end_is_seen_meanwhile() {
         let (task, was_told) = obedient(tasks.stop_token());
         tasks.spawn("http", async move {
             // Runs only once the main task waits, hence listens: the runtime of this test has one thread.
-            kill_process(getpid(), signal)?;
+            kill_process(getpid(), signal).unwrap();
             task.await
         });
         tasks.run_until_stopped().await.unwrap();
         was_told.await.unwrap();
     }
     let mut tasks = Tasks::new();
-    tasks.spawn("relay", async { Ok(()) });
+    tasks.spawn("relay", async { anyhow::Ok(()) });
     let failure = tasks.run_until_stopped().await.unwrap_err();
     assert_eq!(failure.to_string(), "task `relay` ended before it was told to");
 }
