@@ -202,7 +202,7 @@ impl<D: Data> fmt::Display for Saga<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.steps.iter().map(|step| step.name.len()).max().unwrap_or_default().max("step".len());
         writeln!(f, "saga {}: {:#} to reach the pivot", self.name, self.deadline)?;
-        writeln!(f, "{:width$}  {:12}  {:32}  no answer", "step", "stands", "refused")?;
+        writeln!(f, "{:width$}  {:12}  {:30}  no answer", "step", "stands", "refused")?;
         for step in &self.steps {
             let (stands, refused, unanswered) = match step.kind {
                 Kind::SideBySide { .. } => {
@@ -211,7 +211,7 @@ impl<D: Data> fmt::Display for Saga<D> {
                 Kind::Pivot => ("pivot", "all before it are undone", "asked again"),
                 Kind::Forward => ("forward only", "the saga parks for an operator", "asked again"),
             };
-            writeln!(f, "{:width$}  {stands:12}  {refused:32}  {unanswered}", step.name)?;
+            writeln!(f, "{:width$}  {stands:12}  {refused:30}  {unanswered}", step.name)?;
         }
         Ok(())
     }

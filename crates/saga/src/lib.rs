@@ -5,6 +5,7 @@ mod definition;
 mod instance;
 mod log;
 mod machine;
+pub mod testing;
 mod transition;
 
 pub use command::{CommandId, Direction, NotACommandId};

@@ -19,6 +19,7 @@ pub struct LogEntry<R> {
     /// When it happened, as the machine was told.
     pub at: Timestamp,
     /// What happened.
+    #[serde(flatten)]
     pub word: Word<R>,
 }
 

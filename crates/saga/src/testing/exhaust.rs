@@ -1,0 +1,96 @@
+//! Every failure at every step, and all pairs of two.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{
+    definition::{Data, Kind, Saga},
+    testing::{
+        plan::{plans, undoable},
+        world,
+    },
+};
+
+/// Runs a saga through every failure at every step and through all pairs of two, in every order in which the steps side
+/// by side can answer, and checks after each input what must hold.
+///
+/// The failures: a step is refused, for each of `refusals`; its answer is lost and comes when it is asked again; it
+/// comes only after the deadline, or after the saga has turned (before its undo is answered, after, or after the end);
+/// an answer comes twice. The same for undos, which cannot be refused. Besides, every set of steps side by side falls
+/// silent. What must hold: see the rules at the head of `machine.rs`; commands are compared by value, and both the log
+/// and the inputs, replayed, give the same instance.
+///
+/// The number of runs grows with the factorial of the steps side by side: two take milliseconds, four some seconds.
+///
+/// # Panics
+/// With the whole story of a run in which something does not hold. Also if `refusals` is empty, or a case was not
+/// reached that every definition has: the test kit would be at fault.
+pub fn exhaust<D: Data>(saga: &Saga<D>, data: &D, refusals: &[D::Refusal]) -> Reached {
+    assert!(!refusals.is_empty(), "without a refusal nothing can be refused");
+    let mut reached = Reached::default();
+    for plan in plans(saga, refusals) {
+        world::run(saga, data, &plan, &mut reached);
+        reached.runs += 1;
+    }
+    for case in cases(saga) {
+        assert!(reached.times(&case) > 0, "never reached: {case}\n{reached}");
+    }
+    reached
+}
+
+/// What [`exhaust`] has met, and how often.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// How many runs there were.
+    pub runs: usize,
+    cases: BTreeMap<String, usize>,
+}
+
+impl Reached {
+    /// How often a case was met: `refused: hold-stock`, `answered twice: undo hold-stock`, and so on.
+    pub fn times(&self, case: &str) -> usize {
+        self.cases.get(case).copied().unwrap_or_default()
+    }
+
+    pub(super) fn case(&mut self, case: String) {
+        *self.cases.entry(case).or_default() += 1;
+    }
+}
+
+/// Prints the cases, most of all to see that none is missing.
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>8}  runs", self.runs)?;
+        self.cases.iter().try_for_each(|(case, times)| writeln!(f, "{times:>8}  {case}"))
+    }
+}
+
+/// The cases every definition has.
+fn cases<D: Data>(saga: &Saga<D>) -> Vec<String> {
+    let mut cases = vec!["completed".to_owned(), "unwound".to_owned()];
+    for step in saga.steps() {
+        let slug = step.slug();
+        cases.push(format!("refused: {slug}"));
+        cases.push(format!("answered twice: do {slug}"));
+        cases.push(format!("asked again: do {slug}"));
+        match step.kind {
+            Kind::SideBySide { .. } => {
+                cases.push(format!("done late: {slug}"));
+                cases.push(format!("refused late: {slug}"));
+                cases.push(format!("answered twice: undo {slug}"));
+                cases.push(format!("asked again: undo {slug}"));
+                cases.push(format!("past the deadline: undo {slug}"));
+            }
+            Kind::Pivot => cases.push(format!("past the deadline: do {slug}")),
+            Kind::Forward => {
+                cases.push(format!("past the deadline: do {slug}"));
+                cases.push(format!("resumed: {slug}"));
+            }
+        }
+    }
+    let undoable: Vec<_> = undoable(saga).map(|step| step.slug()).collect();
+    for set in 1_usize..1 << undoable.len() {
+        let silent = (0..undoable.len()).filter(|index| set >> index & 1 == 1).map(|index| undoable[index]);
+        cases.push(format!("timed out without: {}", silent.collect::<Vec<_>>().join(", ")));
+    }
+    cases
+}
