@@ -2,7 +2,7 @@
 //!
 //! What an answer leads to is decided by `checkout` (the steps) and by the saga crate's machine (forward or back).
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use contracts::{Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason};
 use messaging::{Batch, HandleError, Handler, Record};
@@ -15,7 +15,7 @@ use crate::{App, checkout, sagas::Progress, store};
 pub(crate) const TOPICS: [&str; 2] = [Topic::InventoryEvents.name(), Topic::BillingEvents.name()];
 
 /// Takes answers in.
-pub(crate) struct Answers(pub(crate) Arc<App>);
+pub(crate) struct Answers(pub(crate) App);
 
 impl Handler for Answers {
     async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {

@@ -1,6 +1,6 @@
 //! This service's copy of the catalogue: the full state of each product, as inventory last said it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use contracts::{Topic, inventory::CatalogueEvent};
 use messaging::{Batch, HandleError, Handler};
@@ -11,7 +11,7 @@ use crate::{App, store};
 pub(crate) const TOPICS: [&str; 1] = [Topic::InventoryCatalogue.name()];
 
 /// Takes changed products in.
-pub(crate) struct Catalogue(pub(crate) Arc<App>);
+pub(crate) struct Catalogue(pub(crate) App);
 
 impl Handler for Catalogue {
     async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {

@@ -113,14 +113,16 @@ pub(crate) fn from_billing(event: BillingEvent) -> (CommandId, Answer<CancelReas
         BillingEvent::PaymentAuthorized { command, .. }
         | BillingEvent::PaymentVoided { command, .. }
         | BillingEvent::PaymentCaptured { command, .. } => (command, Answer::Done),
-        BillingEvent::PaymentRefused { command, reason, .. } | BillingEvent::CaptureRefused { command, reason, .. } => (
-            command,
-            Answer::Refused(match reason {
-                PaymentRefusal::Declined { decline_code } => CancelReason::PaymentDeclined { decline_code },
-                // Refused because we voided it first: the saga has turned long before, on its deadline.
-                PaymentRefusal::Voided => CancelReason::TimedOut,
-            }),
-        ),
+        BillingEvent::PaymentRefused { command, reason, .. } | BillingEvent::CaptureRefused { command, reason, .. } => {
+            (
+                command,
+                Answer::Refused(match reason {
+                    PaymentRefusal::Declined { decline_code } => CancelReason::PaymentDeclined { decline_code },
+                    // Refused because we voided it first: the saga has turned long before, on its deadline.
+                    PaymentRefusal::Voided => CancelReason::TimedOut,
+                }),
+            )
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Time moves sagas too: past a deadline they turn, and what they wait for they ask again.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use messaging::HandleError;
 use saga::Input;
@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const BATCH: i64 = 256;
 
 /// Wakes sagas as they fall due, until `stop`. Any instance may: each takes what no other has locked.
-pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         match wake_due(&app).await {
             Ok(0) => {}

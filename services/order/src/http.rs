@@ -1,7 +1,5 @@
 //! The HTTP API: place an order, look at it.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::{FromRef, State},
@@ -27,15 +25,12 @@ use crate::{
 };
 
 /// Every route of this service.
-pub(crate) fn routes(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/v1/orders", post(place_order))
-        .route("/v1/orders/{id}", get(show_order))
-        .with_state(app)
+pub(crate) fn routes(app: App) -> Router {
+    Router::new().route("/v1/orders", post(place_order)).route("/v1/orders/{id}", get(show_order)).with_state(app)
 }
 
-impl FromRef<Arc<App>> for Verifier {
-    fn from_ref(app: &Arc<App>) -> Self {
+impl FromRef<App> for Verifier {
+    fn from_ref(app: &App) -> Self {
         app.verifier.clone()
     }
 }
@@ -56,7 +51,7 @@ struct Line {
 
 /// Places an order. A repetition with the same key gets the first answer.
 async fn place_order(
-    State(app): State<Arc<App>>,
+    State(app): State<App>,
     principal: Principal,
     key: IdempotencyKey,
     prefer: Prefer,
@@ -83,7 +78,7 @@ async fn place_order(
 
 /// Shows an order as it is now, to its customer or to an operator.
 async fn show_order(
-    State(app): State<Arc<App>>,
+    State(app): State<App>,
     principal: Principal,
     prefer: Prefer,
     Path(id): Path<OrderId>,
@@ -99,8 +94,9 @@ async fn show_order(
 /// The order, if `principal` may see it; another customer's looks like none at all.
 async fn find(app: &App, principal: &Principal, id: OrderId) -> Result<Order, Problem> {
     let not_found = || Problem::of(&problem::ORDER_NOT_FOUND, format!("there is no order {id}"));
-    let mut conn = app.db.acquire().await.map_err(store_unavailable)?;
-    let order = store::orders::all(&mut conn, &[id]).await.map_err(store_unavailable)?.pop().ok_or_else(not_found)?;
+    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    let order =
+        store::orders::all(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?.pop().ok_or_else(not_found)?;
     match principal {
         Principal::Operator => Ok(order),
         Principal::Customer(customer) if *customer == order.customer => Ok(order),
@@ -116,7 +112,7 @@ fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Resu
     let lines = request.lines.into_iter().map(|line| (line.sku, line.quantity)).collect();
     Ok(Wish {
         customer,
-        key: key.into(),
+        key: key.as_str().to_owned(),
         fingerprint: Sha256::digest(meaning).into(),
         cart: Cart::new(lines).map_err(PlaceError::from)?,
         token: request.payment_token,
@@ -175,9 +171,8 @@ impl From<Order> for OrderView {
     }
 }
 
-fn store_unavailable(error: sqlx::Error) -> Problem {
-    tracing::warn!(error = &error as &dyn std::error::Error, "an order could not be looked up");
-    Problem::unavailable(PlaceError::Store, problem::RETRY_AFTER_S)
+fn unavailable(error: &sqlx::Error) -> Problem {
+    Problem::unavailable(error, problem::RETRY_AFTER)
 }
 
 fn ascii(text: &str) -> HeaderValue {

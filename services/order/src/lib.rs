@@ -48,13 +48,13 @@ const SLOT: &str = "outbox";
 const BATCH: usize = 500;
 
 /// What every part of the service shares.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) db: PgPool,
     pub(crate) clock: Clock,
     pub(crate) verifier: Verifier,
     pub(crate) committer: Committer,
-    pub(crate) settled: Settled,
+    pub(crate) settled: Arc<Settled>,
 }
 
 /// Runs the service until it is told to stop, or one of its tasks fails.
@@ -66,26 +66,33 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let broker = config.broker();
     broker.ensure_topics(&service::topics::specs()).await.context("the topics could not be created")?;
     relay::prepare(&db, SLOT).await.context("the replication slot could not be created")?;
-    let public_key = std::fs::read(&config.token_public_key_file)
+    let public_key = std::fs::read_to_string(&config.token_public_key_file)
         .with_context(|| format!("{} cannot be read", config.token_public_key_file.display()))?;
     let (committer, queue) = Committer::new();
-    let app = Arc::new(App {
+    let app = App {
         db: db.clone(),
         clock: Clock::system(),
         verifier: Verifier::from_pem(&public_key).context("the public key for tokens is none")?,
         committer,
-        settled: Settled::default(),
-    });
+        settled: Arc::default(),
+    };
 
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
-    let relay_config =
-        relay::RelayConfig { database_url: config.order_database_url.expose().clone(), slot: SLOT.into(), source: "order".into() };
+    let relay_config = relay::RelayConfig {
+        database_url: config.order_database_url.expose().clone(),
+        slot: SLOT.into(),
+        source: "order".into(),
+    };
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
     let group = |name: &str| format!("{}{name}", config.topic_prefix);
-    let consumer = |group: String, topics: &[&str]| Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
+    let consumer =
+        |group: String, topics: &[&str]| Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
     tasks.spawn("answers", consumer(group("order"), &answers::TOPICS).run(Answers(app.clone()), stop.clone()));
-    tasks.spawn("catalogue", consumer(group("order-catalogue"), &catalogue::TOPICS).run(Catalogue(app.clone()), stop.clone()));
+    tasks.spawn(
+        "catalogue",
+        consumer(group("order-catalogue"), &catalogue::TOPICS).run(Catalogue(app.clone()), stop.clone()),
+    );
     tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
     tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
@@ -110,3 +117,7 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
     sqlx::migrate!().run(&db).await.context("the schema could not be brought up to date")?;
     Ok(db)
 }
+
+#[cfg(test)]
+#[path = "../tests/it/main.rs"]
+mod it;

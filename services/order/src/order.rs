@@ -159,6 +159,7 @@ impl Order {
     }
 
     /// What its events make of an order.
+    #[cfg(test)]
     pub(crate) fn fold(events: &[OrderEvent]) -> Result<Option<Self>, Impossible> {
         events.iter().try_fold(None, |order, event| Self::apply(order, event).map(Some))
     }

@@ -40,14 +40,9 @@ fn the_total_is_the_sum_of_the_lines() {
 
 #[test]
 fn what_cannot_be_priced_is_refused() {
-    let prices = prices(&[
-        ("MUG", eur(1290)),
-        ("TEA", Money::new(500, Currency::JPY)),
-        ("GOLD", eur(i64::MAX)),
-    ]);
-    let refused = |lines: &[(&str, u32)]| {
-        place(OrderId::mint(), CustomerId::mint(), &cart(lines), &prices, at(1)).unwrap_err()
-    };
+    let prices = prices(&[("MUG", eur(1290)), ("TEA", Money::new(500, Currency::JPY)), ("GOLD", eur(i64::MAX))]);
+    let refused =
+        |lines: &[(&str, u32)]| place(OrderId::mint(), CustomerId::mint(), &cart(lines), &prices, at(1)).unwrap_err();
     assert_eq!(refused(&[("MUG", 1), ("NONE", 1)]), Refusal::UnknownSku(sku("NONE")));
     assert_eq!(refused(&[("MUG", 1), ("TEA", 1)]), Refusal::MixedCurrencies(Currency::EUR, Currency::JPY));
     assert_eq!(refused(&[("GOLD", 2)]), Refusal::TooLarge);
@@ -76,7 +71,8 @@ fn only_a_pending_order_ends() {
     assert_eq!((&cancelled.status, cancelled.version), (&Status::Cancelled(CancelReason::TimedOut), 2));
 
     for ended in [confirmed, cancelled] {
-        for event in [&placed, &confirm, &cancel, &ended.confirm(at(30)), &ended.cancel(CancelReason::TimedOut, at(30))] {
+        for event in [&placed, &confirm, &cancel, &ended.confirm(at(30)), &ended.cancel(CancelReason::TimedOut, at(30))]
+        {
             assert!(Order::apply(Some(ended.clone()), event).is_err(), "{} after {:?}", event.kind(), ended.status);
         }
     }

@@ -1,7 +1,5 @@
 //! Placing orders: one transaction for all that were waiting.
 
-use std::sync::Arc;
-
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
@@ -78,7 +76,7 @@ impl Committer {
 }
 
 /// Commits all that is waiting, again and again, until `stop`; then what is left.
-pub(crate) async fn run(app: Arc<App>, mut queue: Queue, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> anyhow::Result<()> {
     let mut waiting = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
@@ -88,7 +86,11 @@ pub(crate) async fn run(app: Arc<App>, mut queue: Queue, stop: CancellationToken
         }
         let (wishes, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         let answers = place_all(&app, &wishes).await.unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, orders = wishes.len(), "orders could not be stored");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                orders = wishes.len(),
+                "orders could not be stored"
+            );
             vec![Err(PlaceError::Store); wishes.len()]
         });
         for (reply, answer) in replies.into_iter().zip(answers) {

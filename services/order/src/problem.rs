@@ -1,22 +1,28 @@
 //! The problems this API answers with.
 
-use web::problem::{Problem, ProblemType};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use web::problem::{Problem, ProblemType, types};
 
 use crate::{order::Refusal, place::PlaceError};
 
 pub(crate) static INVALID_ORDER: ProblemType =
-    ProblemType { slug: "invalid_order", status: 422, title: "The order cannot be taken" };
+    ProblemType { slug: "invalid_order", status: StatusCode::UNPROCESSABLE_ENTITY, title: "The order cannot be taken" };
 pub(crate) static UNKNOWN_SKU: ProblemType =
-    ProblemType { slug: "unknown_sku", status: 422, title: "There is no such product" };
+    ProblemType { slug: "unknown_sku", status: StatusCode::UNPROCESSABLE_ENTITY, title: "There is no such product" };
 pub(crate) static KEY_REUSED: ProblemType = ProblemType {
     slug: "idempotency_key_reused",
-    status: 422,
+    status: StatusCode::UNPROCESSABLE_ENTITY,
     title: "The idempotency key belongs to another request",
 };
 pub(crate) static ORDER_NOT_FOUND: ProblemType =
-    ProblemType { slug: "order_not_found", status: 404, title: "There is no such order" };
+    ProblemType { slug: "order_not_found", status: StatusCode::NOT_FOUND, title: "There is no such order" };
 pub(crate) static CUSTOMERS_ONLY: ProblemType =
-    ProblemType { slug: "customers_only", status: 403, title: "Only a customer can do this" };
+    ProblemType { slug: "customers_only", status: StatusCode::FORBIDDEN, title: "Only a customer can do this" };
+
+/// When a client may try again if the fault is ours.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl From<PlaceError> for Problem {
     fn from(error: PlaceError) -> Self {
@@ -28,10 +34,8 @@ impl From<PlaceError> for Problem {
                 }
             },
             PlaceError::KeyReused => Self::of(&KEY_REUSED, error),
-            PlaceError::Busy | PlaceError::Store => Self::unavailable(error, RETRY_AFTER_S),
+            // The committer has logged why.
+            PlaceError::Busy | PlaceError::Store => Self::of(&types::UNAVAILABLE, error).with_retry_after(RETRY_AFTER),
         }
     }
 }
-
-/// When a client may try again, in seconds.
-pub(crate) const RETRY_AFTER_S: u32 = 1;

@@ -80,7 +80,11 @@ impl Progress {
     }
 
     /// Ends the orders whose sagas have ended, and gives them back as they are now.
-    pub(crate) async fn end_orders(&mut self, tx: &mut PgConnection, now: Timestamp) -> Result<Vec<Order>, HandleError> {
+    pub(crate) async fn end_orders(
+        &mut self,
+        tx: &mut PgConnection,
+        now: Timestamp,
+    ) -> Result<Vec<Order>, HandleError> {
         if self.ended.is_empty() {
             return Ok(Vec::new());
         }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -62,7 +62,7 @@ impl Settled {
 }
 
 /// Asks for what other instances have settled, until `stop`.
-pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_some() {
         if let Err(error) = ask(&app).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "awaited orders could not be looked up");

@@ -2,7 +2,7 @@
 
 use contracts::order::CancelReason;
 use jiff::Timestamp;
-use saga::{Instance, LogEntry};
+use saga::{Ended, Instance, LogEntry, Phase};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -114,6 +114,16 @@ pub(crate) async fn lock_due(
     Ok((Timestamp::from(now), rows.into_iter().map(|Json(instance)| instance).collect()))
 }
 
+/// The word for how far a saga is.
+fn state(saga: &Instance<Checkout>) -> &'static str {
+    match saga.phase() {
+        Phase::Begun | Phase::AtPivot | Phase::PastPivot | Phase::Unwinding(_) => "running",
+        Phase::Parked { .. } => "parked",
+        Phase::Ended(Ended::Completed) => "completed",
+        Phase::Ended(Ended::Unwound(_)) => "unwound",
+    }
+}
+
 struct Columns {
     ids: Vec<Uuid>,
     states: Vec<String>,
@@ -126,7 +136,7 @@ impl Columns {
         let mut columns = Self { ids: vec![], states: vec![], instances: vec![], wake_ats: vec![] };
         for saga in sagas {
             columns.ids.push(saga.id);
-            columns.states.push(saga.state().as_str().to_owned());
+            columns.states.push(state(saga).to_owned());
             columns.instances.push(json(saga));
             columns.wake_ats.push(saga.wake_at().map(|at| at.to_string()));
         }

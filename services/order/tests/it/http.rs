@@ -1,0 +1,200 @@
+//! The API: what a client may send, and what it gets.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use contracts::CustomerId;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use web::access::Principal;
+
+use super::bench::Bench;
+use crate::{http, place};
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    body: Value,
+}
+
+/// A bench whose committer runs.
+async fn bench() -> Bench {
+    let bench = Bench::new().await;
+    let queue = bench.queue.lock().unwrap().take().unwrap();
+    tokio::task::spawn(place::run(bench.app.clone(), queue, CancellationToken::new()));
+    bench
+}
+
+impl Bench {
+    fn token(&self, principal: &Principal) -> String {
+        self.signer.sign(principal, Duration::from_secs(60))
+    }
+
+    async fn call(&self, request: Request<Body>) -> Answer {
+        let response = http::routes(self.app.clone()).oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+    }
+
+    async fn post(&self, key: &str, body: impl Into<Body>) -> Answer {
+        let request = self.request(&Principal::Customer(self.customer), "/v1/orders").method(Method::POST);
+        let request = request.header("idempotency-key", key).header("content-type", "application/json");
+        self.call(request.body(body.into()).unwrap()).await
+    }
+
+    fn request(&self, principal: &Principal, uri: &str) -> axum::http::request::Builder {
+        Request::builder().uri(uri).header("authorization", format!("Bearer {}", self.token(principal)))
+    }
+}
+
+fn order(sku: &str, quantity: Value) -> Value {
+    json!({ "lines": [{ "sku": sku, "quantity": quantity }], "payment_token": "tok_ok" })
+}
+
+#[tokio::test]
+async fn placing_is_answered_at_once_and_the_same_at_every_repetition() {
+    let bench = bench().await;
+    let body = order("MUG", json!(2)).to_string();
+    let first = bench.post("key", body.clone()).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    let id = first.body["id"].as_str().unwrap();
+    assert_eq!(first.body, json!({ "id": id, "version": 1, "status": "pending" }));
+    assert_eq!(first.headers["location"], format!("/v1/orders/{id}"));
+    assert!(!first.headers.contains_key("idempotency-replayed"));
+
+    let again = bench.post("key", body).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    let other = bench.post("key", order("MUG", json!(3)).to_string()).await;
+    assert_eq!(
+        (other.status, &other.body["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_key_reused"))
+    );
+}
+
+#[tokio::test]
+async fn an_order_is_shown_to_its_customer_and_to_operators_only() {
+    let bench = bench().await;
+    let id = bench.post("key", order("MUG", json!(2)).to_string()).await.body["id"].as_str().unwrap().to_owned();
+    let uri = format!("/v1/orders/{id}");
+    for (principal, status) in [
+        (Principal::Customer(bench.customer), StatusCode::OK),
+        (Principal::Operator, StatusCode::OK),
+        (Principal::Customer(CustomerId::mint()), StatusCode::NOT_FOUND),
+    ] {
+        let answer = bench.call(bench.request(&principal, &uri).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{principal:?}");
+        if status == StatusCode::OK {
+            assert_eq!(answer.body["status"], "pending");
+            assert_eq!(answer.body["total"], json!({ "amount": 2580, "currency": "EUR" }));
+        }
+    }
+    let anonymous = bench.call(Request::builder().uri(&uri).body(Body::empty()).unwrap()).await;
+    assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED);
+    let unknown = format!("/v1/orders/{}", contracts::OrderId::mint());
+    let answer = bench.call(bench.request(&Principal::Operator, &unknown).body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, &answer.body["code"]), (StatusCode::NOT_FOUND, &json!("order_not_found")));
+    let answer = bench.call(bench.request(&Principal::Operator, "/v1/orders/7").body(Body::empty()).unwrap()).await;
+    assert!(answer.status.is_client_error(), "{}", answer.status);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_with_a_code_and_changes_nothing() {
+    let bench = bench().await;
+    let many: Vec<Value> = (0..101).map(|n| json!({ "sku": format!("S-{n}"), "quantity": 1 })).collect();
+    let cases: Vec<(String, u16, &str)> = vec![
+        (order("NONE", json!(1)).to_string(), 422, "unknown_sku"),
+        (json!({ "lines": [], "payment_token": "tok_ok" }).to_string(), 422, "invalid_order"),
+        (json!({ "lines": many, "payment_token": "tok_ok" }).to_string(), 422, "invalid_order"),
+        (order("MUG", json!(0)).to_string(), 422, "invalid_body"),
+        (order("MUG", json!(-1)).to_string(), 422, "invalid_body"),
+        (order("MUG", json!(2_147_483_648_u64)).to_string(), 422, "invalid_body"),
+        (order("MUG", json!(9_223_372_036_854_775_808_u64)).to_string(), 422, "invalid_body"),
+        (order("MUG", json!(1.5)).to_string(), 422, "invalid_body"),
+        (order("MUG", json!("1")).to_string(), 422, "invalid_body"),
+        (order("MUG", json!({ "$ne": null })).to_string(), 422, "invalid_body"),
+        (order("mug", json!(1)).to_string(), 422, "invalid_body"),
+        (order("MUG\u{0}", json!(1)).to_string(), 422, "invalid_body"),
+        (order("MUG\u{202e}", json!(1)).to_string(), 422, "invalid_body"),
+        (order("MUG", json!(1)).to_string().replace("tok_ok", "4111 1111"), 422, "invalid_body"),
+        (
+            order("MUG", json!(1)).to_string().replace("\"lines\"", "\"status\": \"confirmed\", \"lines\""),
+            422,
+            "invalid_body",
+        ),
+        (order("MUG", json!(1)).to_string().replace(":1", ":1e400"), 400, "malformed_json"),
+        (order("MUG", json!(1)).to_string().replace("MUG", "\\ud800"), 400, "malformed_json"),
+        ("{".to_owned(), 400, "malformed_json"),
+        ("[".repeat(200), 400, "malformed_json"),
+        (" ".repeat(1 << 20), 413, "body_too_large"),
+    ];
+    let count = cases.len();
+    for (place, (body, status, code)) in cases.into_iter().enumerate() {
+        let shown: String = body.chars().take(100).collect();
+        let answer = bench.post(&format!("key-{place}"), body).await;
+        assert_eq!((answer.status.as_u16(), answer.body["code"].as_str()), (status, Some(code)), "{shown}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json", "{shown}");
+    }
+    assert_eq!(count, 20);
+    for table in ["orders", "order_events", "saga", "outbox", "idempotency_key"] {
+        assert_eq!(bench.count(table).await, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_a_content_type_and_a_customer_are_needed() {
+    let bench = bench().await;
+    let customer = Principal::Customer(bench.customer);
+    let request = |principal: &Principal| bench.request(principal, "/v1/orders").method(Method::POST);
+    let body = || Body::from(order("MUG", json!(1)).to_string());
+    let json_type = ("content-type", "application/json");
+
+    let no_key = request(&customer).header(json_type.0, json_type.1).body(body()).unwrap();
+    assert_eq!(bench.call(no_key).await.body["code"], "idempotency_key_missing");
+    let no_type = request(&customer).header("idempotency-key", "a").body(body()).unwrap();
+    assert_eq!(bench.call(no_type).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let operator = request(&Principal::Operator).header("idempotency-key", "a").header(json_type.0, json_type.1);
+    let answer = bench.call(operator.body(body()).unwrap()).await;
+    assert_eq!((answer.status, &answer.body["code"]), (StatusCode::FORBIDDEN, &json!("customers_only")));
+    let anonymous = Request::post("/v1/orders").header("idempotency-key", "a").body(body()).unwrap();
+    assert_eq!(bench.call(anonymous).await.status, StatusCode::UNAUTHORIZED);
+}
+
+/// `Prefer: wait` answers with the settled order, and as soon as it has settled.
+#[tokio::test]
+async fn a_client_may_wait_for_its_order_to_settle() {
+    let bench = bench().await;
+    let request = bench.request(&Principal::Customer(bench.customer), "/v1/orders").method(Method::POST);
+    let request = request.header("idempotency-key", "key").header("content-type", "application/json");
+    let request = request.header("prefer", "wait=20").body(Body::from(order("MUG", json!(1)).to_string())).unwrap();
+    let settle = async {
+        let id = loop {
+            let id =
+                sqlx::query_scalar::<_, uuid::Uuid>("select id from orders").fetch_optional(bench.db()).await.unwrap();
+            if let Some(id) = id {
+                break id.into();
+            }
+            tokio::task::yield_now().await;
+        };
+        let order = bench.show(id).await;
+        let event = order.cancel(contracts::order::CancelReason::TimedOut, order.placed_at);
+        // Repeated, for the order may be there before its client has begun to wait.
+        loop {
+            bench.app.settled.announce(vec![crate::order::Order::apply(Some(order.clone()), &event).unwrap()]);
+            tokio::task::yield_now().await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = bench.call(request) => answer,
+        () = settle => unreachable!("it goes on for ever"),
+    };
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!((&answer.body["status"], &answer.body["version"]), (&json!("cancelled"), &json!(2)));
+    assert_eq!(answer.body["cancel_reason"], json!({ "code": "timed_out" }));
+    assert_eq!(answer.headers["preference-applied"], "wait=20");
+}

@@ -1,0 +1,10 @@
+//! The order service against a real Postgres. No broker: batches are fed to the handlers, and the outbox is read.
+//!
+//! Part of the crate's own tests (see `lib.rs`), for the handlers are nobody else's to call.
+
+mod answering;
+mod bench;
+mod catalogue;
+mod deadlines;
+mod http;
+mod placing;

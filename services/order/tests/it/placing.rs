@@ -1,0 +1,90 @@
+//! Placing orders, and repeating the request.
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::bench::{Bench, placed};
+use crate::{
+    order::Refusal,
+    place::{self, PlaceError, Placed, place_all},
+};
+
+#[tokio::test]
+async fn the_same_key_gets_the_first_answer() {
+    let bench = Bench::new().await;
+    let wish = bench.wish("key", "MUG", 1);
+    let first = place_all(&bench.app, std::slice::from_ref(&wish)).await.unwrap().remove(0).unwrap();
+    let again = place_all(&bench.app, std::slice::from_ref(&wish)).await.unwrap().remove(0).unwrap();
+    let (Placed::Now(id), Placed::Before(same)) = (first, again) else { panic!("{first:?}, {again:?}") };
+    assert_eq!(id, same);
+    assert_eq!(bench.count("orders").await, 1);
+
+    let other = bench.wish("key", "MUG", 2);
+    assert_eq!(place_all(&bench.app, &[other]).await.unwrap().remove(0), Err(PlaceError::KeyReused));
+
+    // Also once the cart could not be ordered any more.
+    sqlx::query("delete from product").execute(bench.db()).await.unwrap();
+    let again = place_all(&bench.app, &[wish]).await.unwrap().remove(0);
+    assert_eq!(again, Ok(Placed::Before(id)));
+}
+
+#[tokio::test]
+async fn keys_of_two_customers_are_two_keys() {
+    let bench = Bench::new().await;
+    let mine = bench.wish("key", "MUG", 1);
+    let theirs = place::Wish { customer: contracts::CustomerId::mint(), ..mine.clone() };
+    let answers = place_all(&bench.app, &[mine, theirs]).await.unwrap();
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Placed::Now(_)))), "{answers:?}");
+}
+
+#[tokio::test]
+async fn twenty_at_once_with_one_key_are_one_order() {
+    let bench = Bench::new().await;
+    let wish = bench.wish("key", "MUG", 1);
+    // Five instances, each with four of the requests in its batch.
+    let batch = vec![wish; 4];
+    let all = (0..5).map(|_| place_all(&bench.app, &batch));
+    let answers: Vec<_> = futures(all).await.into_iter().flat_map(Result::unwrap).map(Result::unwrap).collect();
+    assert_eq!(answers.len(), 20);
+    let first = answers.iter().filter(|answer| matches!(answer, Placed::Now(_))).count();
+    assert_eq!(first, 1, "{answers:?}");
+    let ids: std::collections::HashSet<_> = answers.into_iter().map(|answer| placed(Ok(answer))).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(bench.count("orders").await, 1);
+    assert_eq!(bench.count("saga").await, 1);
+}
+
+#[tokio::test]
+async fn a_refused_order_leaves_no_trace_and_sinks_no_other() {
+    let bench = Bench::new().await;
+    let wishes = [bench.wish("a", "MUG", 1), bench.wish("b", "NONE", 1), bench.wish("c", "PAN", 1)];
+    let answers = place_all(&bench.app, &wishes).await.unwrap();
+    assert!(matches!(answers[0], Ok(Placed::Now(_))));
+    assert_eq!(answers[1], Err(PlaceError::Refused(Refusal::UnknownSku("NONE".parse().unwrap()))));
+    assert!(matches!(answers[2], Ok(Placed::Now(_))));
+    assert_eq!(bench.count("orders").await, 2);
+    assert_eq!(bench.count("idempotency_key").await, 2);
+    assert_eq!(bench.count("outbox").await, 6);
+}
+
+#[tokio::test]
+async fn the_committer_answers_everyone_and_ends_when_told() {
+    let bench = Bench::new().await;
+    let queue = bench.queue.lock().unwrap().take().unwrap();
+    let stop = CancellationToken::new();
+    let committer = tokio::task::spawn(place::run(bench.app.clone(), queue, stop.clone()));
+    let wishes: Vec<_> = (0..300).map(|n| bench.wish(&format!("key-{n}"), "MUG", 1)).collect();
+    let answers = futures(wishes.into_iter().map(|wish| bench.app.committer.place(wish))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Placed::Now(_)))));
+    assert_eq!(bench.count("orders").await, 300);
+
+    stop.cancel();
+    committer.await.unwrap().unwrap();
+    let late = bench.app.committer.place(bench.wish(&Uuid::now_v7().to_string(), "MUG", 1)).await;
+    assert_eq!(late, Err(PlaceError::Busy), "turned away, not lost");
+}
+
+/// All of them, side by side.
+async fn futures<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+    futures::future::join_all(all).await
+}
