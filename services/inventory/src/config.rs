@@ -1,0 +1,36 @@
+//! Every setting of the service. The doc comments are what `--help` shows.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use service::secret::Secret;
+
+/// Owns products, prices and stock; holds stock for orders.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    #[arg(long, env, default_value = "127.0.0.1:7002")]
+    pub http_addr: SocketAddr,
+
+    /// The MongoDB replica set, with the name of the database in the path, such as
+    /// mongodb://127.0.0.1:7013/inventory?replicaSet=rs0&directConnection=true
+    #[arg(long, env, hide_env_values = true)]
+    pub inventory_mongodb_url: Secret<String>,
+
+    /// The Kafka brokers: host:port, separated by commas.
+    #[arg(long, env)]
+    pub kafka_brokers: String,
+
+    /// Put before the name of every topic and consumer group, so that several installations can share a broker.
+    #[arg(long, env, default_value = "")]
+    pub topic_prefix: String,
+
+    /// The public key, as PEM, that signed tokens are checked with.
+    #[arg(long, env)]
+    pub token_public_key_file: PathBuf,
+
+    /// The most messages that one transaction takes in.
+    #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    pub batch_max: u32,
+}

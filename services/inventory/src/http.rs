@@ -1,0 +1,23 @@
+//! The HTTP API.
+
+mod holds;
+mod products;
+mod stock;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+use crate::App;
+
+/// Every route, by who may use it: products everybody, stock any principal, the rest operators.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/v1/products", get(products::list))
+        .route("/v1/products/{sku}", get(products::show).put(products::put))
+        .route("/v1/stock/{sku}", get(stock::show))
+        .route("/v1/stock/{sku}/receipts", post(stock::receive))
+        .route("/v1/holds/{order}", get(holds::show))
+        .with_state(app)
+}

@@ -1,0 +1,78 @@
+//! `/v1/holds`.
+
+use axum::extract::State;
+use contracts::{
+    CommandId, OrderId,
+    inventory::{StockLine, StockRefusal},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use web::{
+    access::Operator,
+    extract::{Json, Path},
+    problem::Problem,
+};
+
+use crate::{
+    App,
+    hold::{Answer, Answered, Hold, State as HoldState},
+    problem, store,
+};
+
+/// What inventory knows of an order.
+#[derive(Serialize)]
+pub(super) struct HoldView {
+    order: OrderId,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<StockRefusal>,
+    lines: Vec<StockLine>,
+    commands: Vec<CommandView>,
+    at: Timestamp,
+}
+
+/// A command, and what was answered to it.
+#[derive(Serialize)]
+struct CommandView {
+    id: CommandId,
+    answer: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<StockRefusal>,
+    at: Timestamp,
+}
+
+/// The hold of one order.
+pub(super) async fn show(
+    State(app): State<App>,
+    Operator: Operator,
+    Path(order): Path<OrderId>,
+) -> Result<Json<HoldView>, Problem> {
+    let hold = store::hold::find(&app.db, order).await.map_err(problem::store)?;
+    hold.map(|hold| Json(hold.into())).ok_or_else(|| problem::unknown_order(order))
+}
+
+impl From<Hold> for HoldView {
+    fn from(hold: Hold) -> Self {
+        let Hold { order, state, lines, commands, at } = hold;
+        let (state, reason) = match state {
+            HoldState::Open => ("open", None),
+            HoldState::Released => ("released", None),
+            HoldState::Refused(reason) => ("refused", Some(reason)),
+            HoldState::Tombstone => ("tombstone", None),
+        };
+        let commands = commands.into_iter().map(CommandView::from).collect();
+        Self { order, state, reason, lines, commands, at }
+    }
+}
+
+impl From<Answered> for CommandView {
+    fn from(answered: Answered) -> Self {
+        let Answered { command: id, answer, at } = answered;
+        let (answer, reason) = match answer {
+            Answer::Held => ("held", None),
+            Answer::Refused(reason) => ("refused", Some(reason)),
+            Answer::Released => ("released", None),
+        };
+        Self { id, answer, reason, at }
+    }
+}

@@ -1,0 +1,58 @@
+//! An operator offers a product: it is created, changed, or found to be like that already.
+
+use contracts::Sku;
+use messaging::mongo::Transaction;
+use service::message::outgoing;
+
+use crate::{
+    App,
+    catalogue::{Details, Offer, Product},
+    store::{self, StoreError},
+    transaction::{self, Tries},
+};
+
+/// Makes the product `sku` as `details` say, and tells the other services if that was a change.
+///
+/// # Errors
+/// [`StoreError`]; then nothing has changed, unless the outcome of the commit is unknown.
+pub(crate) async fn offer(app: &App, sku: &Sku, details: &Details) -> Result<Offer, StoreError> {
+    let mut tries = Tries::first();
+    loop {
+        match try_to_offer(app, sku, details).await {
+            Err(error) if error.is_conflict() && tries.again().await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn try_to_offer(app: &App, sku: &Sku, details: &Details) -> Result<Offer, StoreError> {
+    let mut tx = Transaction::begin(&app.db).await?;
+    let before = store::product::load(&mut tx, sku).await?;
+    let offer = Product::offer(before, sku.clone(), details.clone(), transaction::now(&app.clock));
+    match write(&mut tx, &offer).await {
+        Ok(()) => {
+            tx.commit().await?;
+            Ok(offer)
+        }
+        Err(error) => {
+            transaction::abort(tx).await;
+            Err(error)
+        }
+    }
+}
+
+async fn write(tx: &mut Transaction, offer: &Offer) -> Result<(), StoreError> {
+    let product = match offer {
+        Offer::New(product) => {
+            store::product::insert(tx, product).await?;
+            store::stock::insert_empty(tx, &product.sku).await?;
+            product
+        }
+        Offer::Changed(product) => {
+            store::product::replace(tx, product).await?;
+            product
+        }
+        Offer::Same(_) => return Ok(()),
+    };
+    Ok(tx.put(&[outgoing(&product.event())]).await?)
+}

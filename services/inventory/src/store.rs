@@ -1,0 +1,109 @@
+//! What inventory keeps in MongoDB. Only the files below here know BSON.
+//!
+//! | collection | a document is |
+//! |---|---|
+//! | [`product`] | a product as it is now |
+//! | [`stock`] | how much of a SKU there is; apart from the product, so that a new price and a hold never collide |
+//! | [`hold`] | what inventory knows of an order, with the answer to each of its commands |
+//! | [`movement`] | pieces that came in; append-only |
+
+pub(crate) mod hold;
+pub(crate) mod movement;
+pub(crate) mod product;
+pub(crate) mod stock;
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use messaging::HandleError;
+use mongodb::{
+    Client, Database,
+    error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR},
+    options::{Acknowledgment, ClientOptions, WriteConcern},
+};
+
+/// The server's code for a collection that exists, from MongoDB's `error_codes.yml`.
+const NAMESPACE_EXISTS: i32 = 48;
+
+/// The store did not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// What was read is not what is stored by now: another writer was first.
+    #[error("another writer was first")]
+    Outrun,
+    /// The database would not, or could not.
+    #[error("the database could not do it")]
+    Mongo(#[from] mongodb::error::Error),
+}
+
+impl StoreError {
+    /// Another writer was first: the same again, with what is stored by now, will do.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Outrun => true,
+            Self::Mongo(error) => is_conflict(error),
+        }
+    }
+
+    /// The database cannot be reached: later will do.
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Outrun => false,
+            Self::Mongo(error) => matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. } | ErrorKind::Io(_)),
+        }
+    }
+}
+
+/// See [`StoreError::is_conflict`].
+pub(crate) fn is_conflict(error: &mongodb::error::Error) -> bool {
+    error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+}
+
+impl From<StoreError> for HandleError {
+    fn from(error: StoreError) -> Self {
+        Self::Ours(error.into())
+    }
+}
+
+/// How long to look for the primary before a request fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The database cannot even be looked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the MongoDB URL cannot be used")]
+    Url(#[from] mongodb::error::Error),
+    #[error("the MongoDB URL names no database in its path")]
+    Unnamed,
+}
+
+/// The database that `url` names in its path.
+pub(crate) async fn connect(url: &str) -> Result<Database, ConnectError> {
+    let mut options = ClientOptions::parse(url).await?;
+    options.app_name = Some("inventory".to_owned());
+    options.server_selection_timeout = Some(PATIENCE);
+    Client::with_options(options)?.default_database().ok_or(ConnectError::Unnamed)
+}
+
+/// Creates the collections that are missing: a transaction cannot do that reliably.
+///
+/// # Errors
+/// Whatever the database says.
+pub(crate) async fn prepare(db: &Database) -> mongodb::error::Result<()> {
+    create(db, product::COLLECTION, doc! {}).await?;
+    create(db, stock::COLLECTION, stock::validator()).await?;
+    create(db, hold::COLLECTION, hold::validator()).await?;
+    create(db, movement::COLLECTION, movement::validator()).await
+}
+
+async fn create(db: &Database, collection: &str, validator: Document) -> mongodb::error::Result<()> {
+    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+    match db.create_collection(collection).validator(validator).write_concern(durable).await {
+        Err(error) if exists(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn exists(error: &mongodb::error::Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == NAMESPACE_EXISTS)
+}

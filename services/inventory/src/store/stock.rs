@@ -1,0 +1,69 @@
+//! Stock: one document per SKU, with sums. Written by the one stock writer of each process, and by nobody else but for
+//! the first document of a new product.
+
+use std::collections::BTreeSet;
+
+use bson::{Document, doc};
+use contracts::Sku;
+use messaging::mongo::{Statement, Transaction};
+use mongodb::{Database, options::ReadConcern};
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::stock::{Change, Level, Stock};
+
+pub(crate) const COLLECTION: &str = "stock";
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(rename = "_id")]
+    sku: Sku,
+    on_hand: i64,
+    held: i64,
+}
+
+/// The last line of defence: a mistake in the service fails here instead of selling what is not there.
+pub(super) fn validator() -> Document {
+    doc! { "$expr": { "$and": [{ "$gte": ["$held", 0] }, { "$gte": ["$on_hand", "$held"] }] } }
+}
+
+/// The stock of `skus`; those without a product are missing in it.
+pub(crate) async fn load(tx: &mut Transaction, skus: &BTreeSet<Sku>) -> Result<Stock, StoreError> {
+    if skus.is_empty() {
+        return Ok(Stock::default());
+    }
+    let skus: Vec<&str> = skus.iter().map(Sku::as_str).collect();
+    let found: Vec<Stored> = tx.find(COLLECTION, doc! { "_id": { "$in": skus } }).await?;
+    Ok(found.into_iter().map(|stored| (stored.sku, Level { on_hand: stored.on_hand, held: stored.held })).collect())
+}
+
+/// Writes the sums that changed, all in one command, if they still are what was read.
+///
+/// # Errors
+/// [`StoreError::Outrun`] if one of them is not.
+pub(crate) async fn write(tx: &mut Transaction, stock: &Stock) -> Result<(), StoreError> {
+    let statements: Vec<Statement> = stock.changes().map(statement).collect();
+    let matched = tx.update(COLLECTION, &statements).await?;
+    if matched == statements.len() as u64 { Ok(()) } else { Err(StoreError::Outrun) }
+}
+
+fn statement(change: Change<'_>) -> Statement {
+    let Change { sku, from, to } = change;
+    Statement::new(
+        doc! { "_id": sku.as_str(), "on_hand": from.on_hand, "held": from.held },
+        doc! { "$set": { "on_hand": to.on_hand, "held": to.held } },
+    )
+}
+
+/// A product that is new has a level, of nothing.
+pub(crate) async fn insert_empty(tx: &mut Transaction, sku: &Sku) -> Result<(), StoreError> {
+    let Level { on_hand, held } = Level::NONE;
+    Ok(tx.insert(COLLECTION, &[Stored { sku: sku.clone(), on_hand, held }]).await?)
+}
+
+/// The level of `sku` as it was last committed; none if there is no such product.
+pub(crate) async fn level(db: &Database, sku: &Sku) -> Result<Option<Level>, StoreError> {
+    let by_sku = doc! { "_id": sku.as_str() };
+    let found = db.collection::<Stored>(COLLECTION).find_one(by_sku).read_concern(ReadConcern::majority()).await?;
+    Ok(found.map(|stored| Level { on_hand: stored.on_hand, held: stored.held }))
+}
