@@ -59,7 +59,7 @@ impl FieldError {
 }
 
 impl Problem {
-    /// A problem the client is told about in full: `detail` is shown as it is.
+    /// A problem the client is told about in full: `detail` is shown as it is, and nothing is logged.
     pub fn of(kind: &'static ProblemType, detail: impl fmt::Display) -> Self {
         let detail = detail.to_string();
         Self(Box::new(Parts { kind, detail, errors: Vec::new(), trace_id: None, retry_after: None }))

@@ -183,6 +183,7 @@ async fn a_good_signature_under_wrong_claims_is_refused() {
         with("role", json!("admin")),
         with("role", json!("Operator")),
         with("role", json!(["operator"])),
+        with("more", json!("x".repeat(8 * 1024))),
         customer_without_uuid,
     ];
     cases.extend(["aud", "iss", "exp", "sub", "role"].map(|claim| with(claim, Value::Null)));

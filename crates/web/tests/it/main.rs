@@ -3,6 +3,7 @@
 
 mod access;
 mod extract;
+mod logs;
 mod serve;
 
 use axum::{
