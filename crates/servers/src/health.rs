@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, TcpListener},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -17,13 +18,25 @@ use crate::{Guarded, ServerError};
 /// How often a starting server is asked. Unit: milliseconds.
 const ASK_EVERY_MS: u64 = 20;
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, different at each call of this process.
+///
+/// It is below those the system gives to outgoing connections, which could take it before the server does.
 ///
 /// # Errors
 /// [`ServerError::System`] if there is none.
 pub fn free_port() -> Result<u16, ServerError> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    Ok(port.map_err(ServerError::system("looking for a free port"))?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, count) = (15_000, 17_000);
+    // Neighbouring process ids begin far apart.
+    let begin = std::process::id().wrapping_mul(7919);
+    for _ in 0..count {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = u16::try_from(first + offset).expect("below 32,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(ServerError::system("looking for a free port")(io::ErrorKind::AddrInUse.into()))
 }
 
 /// Makes sure that nobody listens on `port`, which `name` wants.
