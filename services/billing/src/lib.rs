@@ -1,6 +1,19 @@
-//! Billing: payments and the ledger.
+//! Billing: owns payments and the ledger. Postgres.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `commands` | batches of `AuthorizePayment`, `VoidPayment` and `CapturePayment` from Kafka |
+//! | `payment`, `state` | what becomes of one order's payment; pure |
+//! | `intent` | a call to the provider that is decided and not yet settled; pure |
+//! | `ledger` | accounts and entries; pure |
+//! | `settle` | the worker that calls the provider and books what it says |
+//! | `provider`, `scripted` | the provider as we see it; one that does what the token says |
+//! | `changes`, `store` | what one transaction writes; all SQL |
+//! | `http`, `problem` | the API, and what can go wrong there |
 
 pub mod commands;
+pub mod config;
+pub mod http;
 pub mod intent;
 pub mod ledger;
 pub mod payment;
@@ -10,4 +23,96 @@ pub mod settle;
 pub mod state;
 
 mod changes;
+mod problem;
 mod store;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use contracts::Topic;
+use messaging::Broker;
+use messaging::consumer::Consumer;
+use messaging::postgres::{Offsets, relay};
+use service::clock::Clock;
+use service::tasks::Tasks;
+use service::topics;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
+use web::access::Verifier;
+
+use crate::commands::Commands;
+use crate::config::Config;
+use crate::http::Api;
+use crate::scripted::Scripted;
+use crate::settle::{Pace, Worker};
+
+/// The name of the service: its consumer group, and the source its messages name.
+const SERVICE: &str = "billing";
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// It could not start, or a part of it failed.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let verifier = verifier(&config)?;
+    let pool = connect(&config).await?;
+    prepare(&pool).await.context("cannot prepare the database")?;
+    let broker = Broker { brokers: config.kafka_brokers.clone(), prefix: config.topic_prefix.clone() };
+    broker.ensure_topics(&topics::specs()).await.context("cannot prepare the topics")?;
+    let slot = slot(&pool);
+    relay::prepare(&pool, &slot).await.context("cannot prepare the relay")?;
+    let listener = TcpListener::bind(config.http_addr).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
+
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop_token();
+    let pace = Pace::with_calls_of(config.provider_timeout());
+    let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(Scripted::default()), pace);
+    let commands = Commands::new(pool.clone(), Clock::system(), worker.desk());
+    let stop_worker = stop.clone();
+    tasks.spawn("settle", async {
+        worker.run(stop_worker).await;
+        anyhow::Ok(())
+    });
+    let group = format!("{}{SERVICE}", broker.prefix);
+    let reads = [Topic::BillingCommands.name()];
+    let batch_max = usize::try_from(config.batch_max)?;
+    let consumer = Consumer::new(broker.clone(), &group, &reads, Offsets::new(pool.clone()), batch_max);
+    tasks.spawn("consumer", consumer.run(commands, stop.clone()));
+    let database_url = config.billing_database_url.expose().clone();
+    let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned() };
+    tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
+    let stopping = stop.clone();
+    let router = http::router(Api { pool, verifier }).merge(web::health::routes(move || !stopping.is_cancelled()));
+    tasks.spawn("http", web::serve::serve(listener, router, stop));
+    tasks.run_until_stopped().await
+}
+
+/// Brings the schema of the database up to date.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn prepare(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    sqlx::migrate!().run(pool).await
+}
+
+async fn connect(config: &Config) -> anyhow::Result<PgPool> {
+    let options = PgPoolOptions::new()
+        .min_connections(config.database_connections)
+        .max_connections(config.database_connections)
+        // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
+        .test_before_acquire(false);
+    options.connect(config.billing_database_url.expose()).await.context("cannot reach the database")
+}
+
+/// The relay's replication slot. Slots belong to the whole server, so the database's name is part of it.
+fn slot(pool: &PgPool) -> String {
+    format!("outbox_{}", pool.connect_options().get_database().unwrap_or(SERVICE))
+}
+
+fn verifier(config: &Config) -> anyhow::Result<Verifier> {
+    let file = &config.token_public_key_file;
+    let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Verifier::from_pem(&pem).with_context(|| format!("cannot use {}", file.display()))
+}

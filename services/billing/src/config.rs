@@ -1,0 +1,51 @@
+//! Every setting of the service. The doc comments are what `--help` shows.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use service::secret::Secret;
+
+/// Owns payments and the ledger.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    #[arg(long, env, default_value = "127.0.0.1:7003")]
+    pub http_addr: SocketAddr,
+
+    /// This service's own Postgres database: postgres://user:password@host:port/database.
+    #[arg(long, env, hide_env_values = true)]
+    pub billing_database_url: Secret<String>,
+
+    /// Connections to the database, all opened at start.
+    #[arg(long, env, default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub database_connections: u32,
+
+    /// The Kafka brokers: host:port, separated by commas.
+    #[arg(long, env)]
+    pub kafka_brokers: String,
+
+    /// Put before the name of every topic and consumer group, so that several installations can share a broker.
+    #[arg(long, env, default_value = "")]
+    pub topic_prefix: String,
+
+    /// The public key, as PEM, that signed tokens are checked with.
+    #[arg(long, env)]
+    pub token_public_key_file: PathBuf,
+
+    /// The most messages that one transaction takes in.
+    #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    pub batch_max: u32,
+
+    /// How long a call to the payment provider may take, in milliseconds. What takes longer is asked about later.
+    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    pub provider_timeout_ms: u64,
+}
+
+impl Config {
+    pub(crate) fn provider_timeout(&self) -> Duration {
+        Duration::from_millis(self.provider_timeout_ms)
+    }
+}

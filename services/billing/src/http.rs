@@ -1,0 +1,183 @@
+//! The HTTP API: what is known of a payment, and what the books say.
+
+use axum::Router;
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use contracts::{CommandId, CustomerId, Money, OrderId};
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::PgPool;
+use web::access::{Operator, Principal, Verifier};
+use web::extract::{Json, Path};
+use web::problem::Problem;
+
+use crate::payment::{Answer, CommandRecord, Kind, Progress};
+use crate::problem;
+use crate::store::{self, AccountBalance, StoredPayment};
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The database.
+    pub pool: PgPool,
+    /// Tells who is asking.
+    pub verifier: Verifier,
+}
+
+impl FromRef<Api> for Verifier {
+    fn from_ref(api: &Api) -> Self {
+        api.verifier.clone()
+    }
+}
+
+/// Every route of this service but the health checks.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/payments/{order}", get(show_payment))
+        .route("/v1/ledger/accounts", get(list_accounts))
+        .with_state(api)
+}
+
+/// The payment of an order: to its customer what they paid, to an operator all but the token.
+async fn show_payment(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(order): Path<OrderId>,
+) -> Result<Response, Problem> {
+    let stored = store::find_payment(&api.pool, order).await.map_err(problem::store)?;
+    let stored = stored.ok_or_else(|| problem::unknown_payment(order))?;
+    match principal {
+        Principal::Operator => Ok(Json(OperatorView::from(stored)).into_response()),
+        Principal::Customer(customer) if stored.payment.terms.is_some_and(|terms| terms.customer == customer) => {
+            Ok(Json(PaymentView::from(&stored)).into_response())
+        }
+        // Whose payment it is, is nobody else's business.
+        Principal::Customer(_) => Err(problem::unknown_payment(order)),
+    }
+}
+
+/// The trial balance: what each account holds. Debits and credits are equal in each currency.
+async fn list_accounts(State(api): State<Api>, _: Operator) -> Result<Json<Accounts>, Problem> {
+    let balances = store::trial_balance(&api.pool).await.map_err(problem::store)?;
+    Ok(Json(Accounts { accounts: balances.iter().map(AccountView::from).collect() }))
+}
+
+/// A payment, as its customer sees it.
+#[derive(Debug, Serialize)]
+struct PaymentView {
+    order: OrderId,
+    state: &'static str,
+    /// None for a payment that was voided before anybody said how much.
+    amount: Option<Money>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// A payment, as an operator sees it.
+#[derive(Debug, Serialize)]
+struct OperatorView {
+    #[serde(flatten)]
+    payment: PaymentView,
+    customer: Option<CustomerId>,
+    commands: Vec<CommandView>,
+    /// The command that is impossible and keeps the others waiting.
+    stuck: Option<CommandId>,
+    intent: Option<IntentView>,
+    /// How often the payment was written.
+    version: i32,
+}
+
+/// What became of a command.
+#[derive(Debug, Serialize)]
+struct CommandView {
+    command: CommandId,
+    kind: Kind,
+    progress: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_at: Option<Timestamp>,
+}
+
+/// What the provider is being asked for.
+#[derive(Debug, Serialize)]
+struct IntentView {
+    operation: Option<&'static str>,
+    key: String,
+    tries: i32,
+    next_try_at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct Accounts {
+    accounts: Vec<AccountView>,
+}
+
+/// What an account holds in one currency. Unit: minor units.
+#[derive(Debug, Serialize)]
+struct AccountView {
+    account: String,
+    currency: String,
+    debits: i64,
+    credits: i64,
+    /// Debits less credits.
+    balance: i64,
+}
+
+impl From<&StoredPayment> for PaymentView {
+    fn from(stored: &StoredPayment) -> Self {
+        Self {
+            order: stored.payment.order,
+            state: stored.payment.state.name(),
+            amount: stored.payment.terms.map(|terms| terms.amount),
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+        }
+    }
+}
+
+impl From<StoredPayment> for OperatorView {
+    fn from(stored: StoredPayment) -> Self {
+        let payment = PaymentView::from(&stored);
+        let StoredPayment { payment: whole, intent, version, .. } = stored;
+        let operation = whole.state.operation().map(|operation| operation.name());
+        Self {
+            payment,
+            customer: whole.terms.map(|terms| terms.customer),
+            stuck: whole.stuck().cloned(),
+            commands: whole.commands.into_iter().map(CommandView::from).collect(),
+            intent: intent.map(|intent| IntentView {
+                operation,
+                key: intent.key,
+                tries: intent.tries,
+                next_try_at: intent.next_try_at,
+            }),
+            version,
+        }
+    }
+}
+
+impl From<CommandRecord> for CommandView {
+    fn from(record: CommandRecord) -> Self {
+        let (progress, answer, answered_at) = match record.progress {
+            Progress::Waiting => ("waiting", None, None),
+            Progress::InWork => ("in_work", None, None),
+            Progress::Answered { answer, at } => ("answered", Some(answer), Some(at)),
+        };
+        Self { command: record.id, kind: record.kind, progress, answer, answered_at }
+    }
+}
+
+impl From<&AccountBalance> for AccountView {
+    fn from(balance: &AccountBalance) -> Self {
+        Self {
+            account: balance.account.clone(),
+            currency: balance.currency.clone(),
+            debits: balance.debits,
+            credits: balance.credits,
+            // Both are sums of what fits, and neither is negative: their difference fits.
+            balance: balance.debits.saturating_sub(balance.credits),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The problems of this API alone. Those every API has are in [`web::problem::types`].
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use contracts::OrderId;
+use web::problem::{Problem, ProblemType};
+
+/// No command about this order has come, or it is another customer's.
+pub(crate) static UNKNOWN_PAYMENT: ProblemType =
+    ProblemType { slug: "unknown_payment", status: StatusCode::NOT_FOUND, title: "There is no such payment" };
+
+/// When a client whom we could not serve may ask again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(crate) fn unknown_payment(order: OrderId) -> Problem {
+    Problem::of(&UNKNOWN_PAYMENT, format_args!("There is no payment for order {order}."))
+}
+
+/// What became of a query: the database is away, or the fault is ours.
+pub(crate) fn store(error: sqlx::Error) -> Problem {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            Problem::unavailable(&error, ASK_AGAIN)
+        }
+        other => Problem::internal(&other),
+    }
+}

@@ -1,0 +1,271 @@
+//! The service without its broker, and the provider under control.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use billing::commands::Commands;
+use billing::provider::{Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
+use billing::scripted::Scripted;
+use billing::settle::{Pace, Worker};
+use contracts::billing::{BillingCommand, BillingEvent, PaymentToken};
+use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic};
+use messaging::{Batch, HandleError, Handler, Position, Record};
+use service::clock::Clock;
+use sqlx::PgPool;
+use sqlx::types::Uuid;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What every order costs.
+pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
+/// Longer than anything here takes. Whatever is waited for and does not come in that time has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A worker that never looks for what is due: what it settles was handed over.
+pub(crate) const HANDED_OVER_ONLY: Pace =
+    Pace { concurrent: 64, call_timeout: PATIENCE, lease: PATIENCE, poll: PATIENCE };
+/// A worker that takes over at once from one that is gone.
+pub(crate) const EAGER: Pace =
+    Pace { concurrent: 64, call_timeout: PATIENCE, lease: Duration::from_millis(100), poll: Duration::from_millis(20) };
+
+/// Billing on a database of its own.
+pub(crate) struct Bench {
+    pub(crate) pool: PgPool,
+    pub(crate) provider: Arc<Watched>,
+    commands: Commands,
+    offset: AtomicI64,
+    workers: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    pub(crate) async fn start(pace: Pace) -> Self {
+        let database = testkit::postgres().await.database().await;
+        billing::prepare(&database.pool).await.unwrap();
+        let inserted: i32 = sqlx::query_scalar(
+            "insert into consumer_offset (topic, partition, next_offset) values ($1, 0, 0) returning partition",
+        )
+        .bind(Topic::BillingCommands.name())
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+        assert_eq!(inserted, 0);
+        let provider = Arc::new(Watched::default());
+        let worker = Worker::new(database.pool.clone(), Clock::system(), Arc::clone(&provider), pace);
+        let commands = Commands::new(database.pool.clone(), Clock::system(), worker.desk());
+        let mut workers = JoinSet::new();
+        let stop = CancellationToken::new();
+        workers.spawn(worker.run(stop.clone()));
+        Self { pool: database.pool, provider, commands, offset: AtomicI64::new(0), workers, stop }
+    }
+
+    /// Kills the worker in the middle of whatever it does.
+    pub(crate) async fn kill_worker(&mut self) {
+        self.workers.shutdown().await;
+    }
+
+    /// Tells the workers to stop.
+    pub(crate) fn stop_workers(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the workers have stopped.
+    pub(crate) async fn workers_ended(&mut self) {
+        while self.workers.join_next().await.is_some() {}
+    }
+
+    /// Starts another worker, as another process would.
+    pub(crate) fn start_worker(&mut self, pace: Pace) {
+        let worker = Worker::new(self.pool.clone(), Clock::system(), Arc::clone(&self.provider), pace);
+        self.workers.spawn(worker.run(self.stop.clone()));
+    }
+
+    /// Hands over one batch of fresh messages.
+    pub(crate) async fn send(&self, commands: &[BillingCommand]) -> Result<(), HandleError> {
+        self.handle(&self.batch(commands.iter().map(|command| record(command, Uuid::now_v7())).collect())).await
+    }
+
+    /// A batch that follows the last one.
+    pub(crate) fn batch(&self, records: Vec<Record>) -> Batch {
+        let from = self.offset.load(Ordering::SeqCst);
+        let to = from + i64::try_from(records.len()).unwrap();
+        let topic = Topic::BillingCommands.name().to_owned();
+        Batch { records, positions: vec![Position { topic, partition: 0, from, to }] }
+    }
+
+    pub(crate) async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
+        self.commands.handle(batch).await?;
+        self.offset.store(batch.positions[0].to, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Every answer so far, in the order of the outbox.
+    pub(crate) async fn answers(&self) -> Vec<BillingEvent> {
+        let rows: Vec<(String, String, String, String)> =
+            sqlx::query_as("select topic, key, kind, payload from outbox order by sequence")
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        let event = |(topic, key, kind, payload): (String, String, String, String)| {
+            let event: BillingEvent = serde_json::from_str(&payload).unwrap();
+            assert_eq!((topic.as_str(), key, kind.as_str()), ("billing.events", event.key(), event.kind()));
+            event
+        };
+        rows.into_iter().map(event).collect()
+    }
+
+    /// Waits until there are so many answers, and gives them.
+    pub(crate) async fn answered(&self, count: usize) -> Vec<BillingEvent> {
+        let answers = self.poll(async || Some(self.answers().await).filter(|answers| answers.len() >= count)).await;
+        assert_eq!(answers.len(), count, "{answers:?}");
+        answers
+    }
+
+    /// The answers, in short.
+    pub(crate) async fn said(&self, count: usize) -> Vec<&'static str> {
+        self.answered(count).await.iter().map(BillingEvent::kind).collect()
+    }
+
+    pub(crate) async fn state(&self, order: OrderId) -> String {
+        let state = sqlx::query_scalar("select state from payment where order_id = $1").bind(order.as_uuid());
+        state.fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn count(&self, what: &'static str) -> i64 {
+        sqlx::query_scalar(what).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// Asks again and again until there is something; fails past the deadline.
+    pub(crate) async fn poll<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            let said = self.answers().await;
+            assert!(Instant::now() < deadline, "it did not come; so far there is {said:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// One order, and the commands for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) id: OrderId,
+    pub(crate) customer: CustomerId,
+    token: &'static str,
+}
+
+impl Order {
+    pub(crate) fn with(token: &'static str) -> Self {
+        Self { id: OrderId::mint(), customer: CustomerId::mint(), token }
+    }
+
+    pub(crate) fn authorize(&self) -> BillingCommand {
+        let token = PaymentToken::try_from(self.token.to_owned()).unwrap();
+        let (command, order, customer) = (self.command("authorize"), self.id, self.customer);
+        BillingCommand::AuthorizePayment { command, order, customer, amount: PRICE, token }
+    }
+
+    pub(crate) fn void(&self) -> BillingCommand {
+        BillingCommand::VoidPayment { command: self.command("void"), order: self.id }
+    }
+
+    pub(crate) fn capture(&self) -> BillingCommand {
+        BillingCommand::CapturePayment { command: self.command("capture"), order: self.id }
+    }
+
+    pub(crate) fn key(&self, operation: Operation) -> ProviderKey {
+        ProviderKey::of(self.id, operation)
+    }
+
+    fn command(&self, step: &str) -> CommandId {
+        CommandId::try_from(format!("{}/{step}/1", self.id)).unwrap()
+    }
+}
+
+pub(crate) fn record(command: &BillingCommand, id: Uuid) -> Record {
+    Record {
+        topic: Topic::BillingCommands.name().to_owned(),
+        partition: 0,
+        offset: 0,
+        id,
+        kind: command.kind().to_owned(),
+        key: command.key(),
+        payload: serde_json::to_vec(command).unwrap(),
+        traceparent: None,
+    }
+}
+
+/// The scripted provider, with its calls counted and its answers under control.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) inner: Scripted,
+    executed: Mutex<HashMap<ProviderKey, u32>>,
+    asked: Mutex<HashMap<ProviderKey, u32>>,
+    mood: watch::Sender<Mood>,
+}
+
+/// What the provider does with its answers. Whatever is asked for is done first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Gives them.
+    Talks,
+    /// No answer comes.
+    Silent,
+    /// Answers about this key are held back until the mood changes.
+    Holds(ProviderKey),
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        let (inner, executed, asked) = (Scripted::default(), Mutex::default(), Mutex::default());
+        Self { inner, executed, asked, mood: watch::channel(Mood::Talks).0 }
+    }
+}
+
+impl Watched {
+    pub(crate) fn is(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// How often it was called under this key.
+    pub(crate) fn executed(&self, key: &ProviderKey) -> u32 {
+        self.executed.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+
+    /// How many keys it was called under.
+    pub(crate) fn keys(&self) -> usize {
+        self.executed.lock().unwrap().len()
+    }
+
+    /// How often it was asked about this key.
+    pub(crate) fn asked(&self, key: &ProviderKey) -> u32 {
+        self.asked.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+
+    async fn answer<T>(&self, key: &ProviderKey, answer: Result<T, Unclear>) -> Result<T, Unclear> {
+        let held = Mood::Holds(key.clone());
+        let mut mood = self.mood.subscribe();
+        let mood = mood.wait_for(|mood| *mood != held).await.unwrap();
+        if *mood == Mood::Silent { Err(Unclear) } else { answer }
+    }
+}
+
+impl Provider for Watched {
+    async fn execute(&self, request: &Request) -> Result<Outcome, Unclear> {
+        let done = self.inner.execute(request).await;
+        *self.executed.lock().unwrap().entry(request.key.clone()).or_default() += 1;
+        self.answer(&request.key, done).await
+    }
+
+    async fn ask(&self, key: &ProviderKey) -> Result<Found, Unclear> {
+        let found = self.inner.ask(key).await;
+        *self.asked.lock().unwrap().entry(key.clone()).or_default() += 1;
+        self.answer(key, found).await
+    }
+}

@@ -1,0 +1,118 @@
+//! Who may see what.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header::AUTHORIZATION};
+use billing::http::Api;
+use contracts::{CustomerId, OrderId};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use web::access::{Principal, Signer, Verifier, generate_keys};
+
+use crate::bench::{Bench, HANDED_OVER_ONLY, Mood, Order};
+use billing::provider::Operation;
+
+/// The API as a client sees it.
+struct Client {
+    router: Router,
+    signer: Signer,
+}
+
+impl Client {
+    fn of(bench: &Bench) -> Self {
+        let (private, public) = generate_keys();
+        let verifier = Verifier::from_pem(&public).unwrap();
+        let router = web::serve::guarded(billing::http::router(Api { pool: bench.pool.clone(), verifier }));
+        Self { router, signer: Signer::from_pem(&private).unwrap() }
+    }
+
+    async fn get(&self, path: &str, principal: Option<Principal>) -> (StatusCode, Value) {
+        let mut request = Request::get(path);
+        if let Some(principal) = principal {
+            let token = self.signer.sign(&principal, Duration::from_secs(60));
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("tok_"), "a token is shown to nobody");
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_payment_is_shown_to_operators_and_to_its_own_customer() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let order = Order::with("tok_ok");
+    bench.send(&[order.authorize()]).await.unwrap();
+    bench.answered(1).await;
+    let own = format!("/v1/payments/{}", order.id);
+    let unknown = format!("/v1/payments/{}", OrderId::mint());
+    let customer = Some(Principal::Customer(order.customer));
+    let stranger = Some(Principal::Customer(CustomerId::mint()));
+    let operator = Some(Principal::Operator);
+    for (path, principal, status, code) in [
+        (own.as_str(), None, 401, json!("unauthenticated")),
+        (&own, stranger, 404, json!("unknown_payment")),
+        (&own, customer, 200, Value::Null),
+        (&own, operator, 200, Value::Null),
+        (&unknown, None, 401, json!("unauthenticated")),
+        (&unknown, customer, 404, json!("unknown_payment")),
+        (&unknown, operator, 404, json!("unknown_payment")),
+        ("/v1/payments/nonsense", operator, 400, json!("invalid_path")),
+        ("/v1/ledger/accounts", None, 401, json!("unauthenticated")),
+        ("/v1/ledger/accounts", customer, 403, json!("forbidden")),
+        ("/v1/ledger/accounts", operator, 200, Value::Null),
+    ] {
+        let (found, body) = client.get(path, principal).await;
+        assert_eq!((found.as_u16(), &body["code"]), (status, &code), "{path} as {principal:?}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_sees_commands_and_the_open_intent_and_a_customer_does_not() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let order = Order::with("tok_ok");
+    let key = order.key(Operation::Authorize);
+    bench.provider.is(Mood::Holds(key.clone()));
+    bench.send(&[order.authorize(), order.void()]).await.unwrap();
+    let path = format!("/v1/payments/{}", order.id);
+
+    let (_, seen) = client.get(&path, Some(Principal::Operator)).await;
+    assert_eq!((&seen["state"], &seen["customer"]), (&json!("authorizing"), &json!(order.customer)));
+    assert_eq!(seen["amount"], json!({"amount": 12_90, "currency": "EUR"}));
+    let progress: Vec<&Value> = seen["commands"].as_array().unwrap().iter().map(|one| &one["progress"]).collect();
+    assert_eq!(progress, ["in_work", "waiting"]);
+    assert_eq!((&seen["intent"]["operation"], &seen["intent"]["key"]), (&json!("authorize"), &json!(key.as_str())));
+
+    let (_, seen) = client.get(&path, Some(Principal::Customer(order.customer))).await;
+    let fields: Vec<&String> = seen.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["amount", "created_at", "order", "state", "updated_at"]);
+
+    bench.provider.is(Mood::Talks);
+    bench.answered(2).await;
+    let (_, seen) = client.get(&path, Some(Principal::Operator)).await;
+    assert_eq!((&seen["state"], &seen["intent"]), (&json!("voided"), &Value::Null));
+    assert_eq!(seen["commands"][1]["answer"], json!("voided"));
+}
+
+#[tokio::test]
+async fn the_trial_balance_adds_up() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let (_, nothing) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
+    assert_eq!(nothing, json!({"accounts": []}));
+    let orders = [Order::with("tok_ok"), Order::with("tok_ok")];
+    bench.send(&orders.map(|order| order.authorize())).await.unwrap();
+    bench.answered(2).await;
+    bench.send(&orders.map(|order| order.capture())).await.unwrap();
+    bench.answered(4).await;
+    let (_, seen) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
+    let account = |name: &str, debits: i64, credits: i64| json!({"account": name, "currency": "EUR", "debits": debits, "credits": credits, "balance": debits - credits});
+    let expected = [account("customer_receipts", 0, 25_80), account("provider_receivable", 25_80, 0)];
+    assert_eq!(seen, json!({ "accounts": expected }));
+}
