@@ -1,0 +1,71 @@
+//! Pieces come in, once.
+
+use axum::http::StatusCode;
+use bson::doc;
+use contracts::OrderId;
+
+use crate::world::{World, hold};
+
+#[tokio::test]
+async fn a_receipt_repeated_with_its_key_gets_the_first_answer_and_counts_once() {
+    let world = World::with_stock(&[("MUG", 0)]).await;
+    let first = world.receipt("MUG", "r-1", 7).await;
+    let again = world.receipt("MUG", "r-1", 7).await;
+    assert_eq!(first.0, StatusCode::CREATED);
+    assert_eq!(first, again, "same status, same body");
+    assert_eq!(first.1["pieces"], 7);
+    assert_eq!((world.level("MUG").await, world.count("movement").await), ((7, 0), 1));
+}
+
+#[tokio::test]
+async fn a_key_names_one_receipt_only() {
+    let world = World::with_stock(&[("MUG", 0), ("CUP", 0)]).await;
+    world.receipt("MUG", "r-1", 7).await;
+    for (sku, pieces) in [("MUG", 8), ("CUP", 7)] {
+        let (status, body) = world.receipt(sku, "r-1", pieces).await;
+        assert_eq!((status.as_u16(), &body["code"]), (422, &"idempotency_key_reused".into()), "{body}");
+    }
+    assert_eq!((world.level("MUG").await, world.level("CUP").await), ((7, 0), (0, 0)));
+}
+
+#[tokio::test]
+async fn of_many_with_one_key_at_once_one_counts() {
+    let world = World::with_stock(&[("MUG", 0)]).await;
+    let all = futures::future::join_all((0..20).map(|_| world.receipt("MUG", "r-1", 3))).await;
+    assert!(all.iter().all(|answer| *answer == all[0]), "{all:?}");
+    assert_eq!(world.level("MUG").await, (3, 0));
+}
+
+#[tokio::test]
+async fn an_unknown_sku_does_not_sink_the_receipts_beside_it() {
+    let world = World::with_stock(&[("MUG", 0)]).await;
+    let (known, unknown) = tokio::join!(world.receipt("MUG", "r-1", 3), world.receipt("NONE", "r-2", 3));
+    assert_eq!((known.0, unknown.0), (StatusCode::CREATED, StatusCode::NOT_FOUND));
+    assert_eq!(unknown.1["code"], "unknown_sku");
+    assert_eq!((world.level("MUG").await, world.count("movement").await), ((3, 0), 1));
+    // The key was not taken by what did not happen.
+    world.product("NONE").await;
+    assert_eq!(world.receipt("NONE", "r-2", 3).await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn what_came_in_can_be_held() {
+    let mut world = World::with_stock(&[("MUG", 1)]).await;
+    world.feed(&[hold(OrderId::mint(), &[("MUG", 2)])]).await.unwrap();
+    world.receipt("MUG", "r-1", 1).await;
+    world.feed(&[hold(OrderId::mint(), &[("MUG", 2)])]).await.unwrap();
+    assert_eq!(world.answers().await, ["short of MUG", "held"]);
+    assert_eq!(world.level("MUG").await, (2, 2));
+}
+
+#[tokio::test]
+async fn a_movement_says_what_came_in() {
+    let world = World::with_stock(&[("MUG", 0)]).await;
+    let (_, body) = world.receipt("MUG", "r-1", 7).await;
+    let movement = world.db.collection::<bson::Document>("movement").find_one(doc! {}).await.unwrap().unwrap();
+    assert_eq!(movement.get_str("_id").unwrap(), "operator/r-1");
+    assert_eq!((movement.get_str("kind").unwrap(), movement.get_str("sku").unwrap()), ("received", "MUG"));
+    assert_eq!(movement.get_i64("pieces").unwrap(), 7);
+    let at: jiff::Timestamp = body["at"].as_str().unwrap().parse().unwrap();
+    assert_eq!(movement.get_datetime("at").unwrap().to_jiff(), at);
+}

@@ -1,0 +1,145 @@
+//! Requests that are refused, and that they leave no trace.
+
+use axum::http::{Method, StatusCode};
+use contracts::OrderId;
+use serde_json::{Value, json};
+
+use crate::world::{Who, World, mug};
+
+fn with(field: &str, value: Value) -> String {
+    let mut details = mug();
+    details[field] = value;
+    details.to_string()
+}
+
+fn price(amount: Value, currency: Value) -> String {
+    with("price", json!({ "amount": amount, "currency": currency }))
+}
+
+#[tokio::test]
+async fn a_product_that_cannot_be_is_refused() {
+    let world = World::new().await;
+    let eur = || json!("EUR");
+    let table = [
+        ("{", 400, "malformed_json", ""),
+        ("[]", 422, "invalid_body", ""),
+        ("{}", 422, "invalid_body", ""),
+        (&with("discount", json!(1)), 422, "invalid_body", "/discount"),
+        (&with("_id", json!("MUG")), 422, "invalid_body", "/_id"),
+        (&with("name", json!("")), 422, "invalid_body", "/name"),
+        (&with("name", json!("a\u{0}b")), 422, "invalid_body", "/name"),
+        (&with("name", json!("a\u{202e}b\u{7}")), 422, "invalid_body", "/name"),
+        (&with("name", json!("m".repeat(201))), 422, "invalid_body", "/name"),
+        (&with("name", json!({ "$ne": null })), 422, "invalid_body", "/name"),
+        (&with("name", json!({ "$oid": "5f0000000000000000000000" })), 422, "invalid_body", "/name"),
+        (&with("name", json!(null)), 422, "invalid_body", "/name"),
+        (&with("description", json!(["a"])), 422, "invalid_body", "/description"),
+        (&with("category", json!("\u{0}")), 422, "invalid_body", "/category"),
+        (&with("vat_rate", json!(10_001)), 422, "invalid_body", "/vat_rate"),
+        (&with("vat_rate", json!(-1)), 422, "invalid_body", "/vat_rate"),
+        (&with("vat_rate", json!(19.5)), 422, "invalid_body", "/vat_rate"),
+        (&price(json!(0), eur()), 422, "invalid_body", "/price/amount"),
+        (&price(json!(1_000_000_000_001_i64), eur()), 422, "invalid_body", "/price/amount"),
+        (&price(json!(1e300), eur()), 422, "invalid_body", "/price/amount"),
+        (&price(json!("12"), eur()), 422, "invalid_body", "/price/amount"),
+        (&price(json!({ "$numberLong": "1" }), eur()), 422, "invalid_body", "/price/amount"),
+        (&price(json!(1), json!("XYZ")), 422, "invalid_body", "/price/currency"),
+        (&price(json!(1), json!({ "$gt": "" })), 422, "invalid_body", "/price/currency"),
+    ];
+    for (body, status, code, pointer) in table {
+        let answer = world.send(Who::Operator, Method::PUT, "/v1/products/MUG", body, None).await;
+        refused(&answer, status, code, body);
+        let pointers = answer.1["errors"].as_array().into_iter().flatten().map(|error| error["pointer"].clone());
+        assert!(pointer.is_empty() || pointers.collect::<Vec<_>>() == [json!(pointer)], "{body}: {}", answer.1);
+    }
+    assert_eq!((world.count("product").await, world.count("stock").await, world.count("outbox").await), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_receipt_that_cannot_be_is_refused() {
+    let world = World::with_stock(&[("MUG", 0)]).await;
+    let table = [
+        (r#"{"pieces":0}"#, 422, "invalid_body"),
+        (r#"{"pieces":-1}"#, 422, "invalid_body"),
+        (r#"{"pieces":1000001}"#, 422, "invalid_body"),
+        (r#"{"pieces":99999999999999999999}"#, 422, "invalid_body"),
+        (r#"{"pieces":1.5}"#, 422, "invalid_body"),
+        (r#"{"pieces":"1"}"#, 422, "invalid_body"),
+        (r#"{"pieces":{"$ne":null}}"#, 422, "invalid_body"),
+        (r#"{"pieces":{"$numberLong":"5"}}"#, 422, "invalid_body"),
+        (r#"{"pieces":1,"held":-5}"#, 422, "invalid_body"),
+        (r#"{"pieces":1,"pieces":2}"#, 422, "invalid_body"),
+        (r#"{"pieces":1} {}"#, 400, "malformed_json"),
+        ("", 400, "malformed_json"),
+    ];
+    for (body, status, code) in table {
+        let path = "/v1/stock/MUG/receipts";
+        let answer = world.send(Who::Operator, Method::POST, path, body, Some("key")).await;
+        refused(&answer, status, code, body);
+    }
+    let keyless = world.send(Who::Operator, Method::POST, "/v1/stock/MUG/receipts", r#"{"pieces":1}"#, None).await;
+    refused(&keyless, 400, "idempotency_key_missing", "no key");
+    assert_eq!((world.count("movement").await, world.level("MUG").await), (0, (0, 0)));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let world = World::new().await;
+    let order = OrderId::mint();
+    refused(&world.get(Who::Nobody, "/v1/products/NONE").await, 404, "unknown_sku", "product");
+    refused(&world.get(Who::Customer, "/v1/stock/NONE").await, 404, "unknown_sku", "stock");
+    refused(&world.get(Who::Operator, &format!("/v1/holds/{order}")).await, 404, "unknown_order", "hold");
+    refused(&world.receipt("NONE", "key", 1).await, 404, "unknown_sku", "receipt");
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_is_refused() {
+    let world = World::new().await;
+    let table = [
+        ("/v1/products/mug", "invalid_path"),
+        ("/v1/products/%00", "invalid_path"),
+        ("/v1/products/%7B%22$ne%22:null%7D", "invalid_path"),
+        ("/v1/stock/A%20B", "invalid_path"),
+        ("/v1/holds/1", "invalid_path"),
+        ("/v1/products?limit=0", "invalid_query"),
+        ("/v1/products?limit=201", "invalid_query"),
+        ("/v1/products?limit=1000000000000", "invalid_query"),
+        ("/v1/products?cursor=%7B%22$gt%22:%22%22%7D", "invalid_query"),
+        ("/v1/products?sort=price", "invalid_query"),
+    ];
+    for (path, code) in table {
+        refused(&world.get(Who::Operator, path).await, 400, code, path);
+    }
+}
+
+#[tokio::test]
+async fn every_route_knows_who_may_use_it() {
+    let world = World::with_stock(&[("MUG", 1)]).await;
+    let hold = format!("/v1/holds/{}", OrderId::mint());
+    let (put, post, details, pieces) = (Method::PUT, Method::POST, mug().to_string(), r#"{"pieces":1}"#.to_owned());
+    // Nobody, a forger, a customer, an operator.
+    let table = [
+        (Method::GET, "/v1/products", "", [200, 200, 200, 200]),
+        (Method::GET, "/v1/products/MUG", "", [200, 200, 200, 200]),
+        (put.clone(), "/v1/products/MUG", &details, [401, 401, 403, 200]),
+        (put, "/v1/products/MUG", "{", [401, 401, 403, 400]),
+        (Method::GET, "/v1/stock/MUG", "", [401, 401, 200, 200]),
+        (post.clone(), "/v1/stock/MUG/receipts", &pieces, [401, 401, 403, 201]),
+        (post, "/v1/stock/MUG/receipts", "{", [401, 401, 403, 400]),
+        (Method::GET, &hold, "", [401, 401, 403, 404]),
+    ];
+    for (method, path, body, expected) in table {
+        let mut statuses = Vec::new();
+        for who in [Who::Nobody, Who::Forger, Who::Customer, Who::Operator] {
+            let (status, _) = world.send(who, method.clone(), path, body, Some("key")).await;
+            statuses.push(status.as_u16());
+        }
+        assert_eq!(statuses, expected, "{method} {path}");
+    }
+    assert_eq!(world.level("MUG").await, (2, 0), "one receipt, the operator's");
+}
+
+fn refused((status, body): &(StatusCode, Value), expected: u16, code: &str, what: &str) {
+    assert_eq!((status.as_u16(), &body["code"]), (expected, &json!(code)), "{what}: {body}");
+    assert_eq!(body["type"], json!(format!("/problems/{code}")), "{what}");
+}
