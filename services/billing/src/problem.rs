@@ -19,10 +19,9 @@ pub(crate) fn unknown_payment(order: OrderId) -> Problem {
 
 /// What became of a query: the database is away, or the fault is ours.
 pub(crate) fn store(error: sqlx::Error) -> Problem {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            Problem::unavailable(&error, ASK_AGAIN)
-        }
-        other => Problem::internal(&other),
-    }
+    let away = matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
+    );
+    if away { Problem::unavailable(&error, ASK_AGAIN) } else { Problem::internal(&error) }
 }

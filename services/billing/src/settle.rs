@@ -47,7 +47,7 @@ impl Pace {
 
 /// Intents that may lie on the desk. What does not fit is found in the database when its lease is over.
 const DESK_SIZE: usize = 10_000;
-/// Outcomes written by one transaction, at most.
+/// The most outcomes that one transaction books.
 const BATCH: usize = 500;
 
 /// Where opened intents are handed to the worker of this process.
@@ -124,7 +124,8 @@ impl<P: Provider> Worker<P> {
     /// Works until `stop`, then waits for the calls under way and books them.
     pub async fn run(self, stop: CancellationToken) {
         let books = self.books.clone();
-        let (done, finished) = mpsc::channel(self.pace.concurrent);
+        // As many as one transaction takes, so that a call does not wait for the booking of an earlier one.
+        let (done, finished) = mpsc::channel(BATCH);
         tokio::join!(self.call_all(done, &stop), books.book_all(finished, &stop));
     }
 

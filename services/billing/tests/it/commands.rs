@@ -90,6 +90,19 @@ async fn a_whole_batch_is_one_transaction_for_many_orders() {
 }
 
 #[tokio::test]
+async fn commands_and_outcomes_that_meet_lose_nothing() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let orders: Vec<Order> = (0..400).map(|_| Order::with("tok_ok")).collect();
+    bench.send(&orders.iter().map(Order::authorize).collect::<Vec<_>>()).await.unwrap();
+    // The outcomes of the authorizations are being booked meanwhile.
+    for some in orders.chunks(20) {
+        bench.send(&some.iter().map(Order::void).collect::<Vec<_>>()).await.unwrap();
+    }
+    bench.answered(800).await;
+    assert_eq!(bench.count("select count(*) from payment where state = 'voided'").await, 400);
+}
+
+#[tokio::test]
 async fn a_message_seen_before_does_nothing_and_a_known_command_is_answered_again() {
     let bench = Bench::start(HANDED_OVER_ONLY).await;
     let order = Order::with("tok_ok");
