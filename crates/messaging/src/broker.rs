@@ -1,6 +1,6 @@
 //! Where Kafka is, and the topics there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 /// How long `ensure_topics` waits for a broker that is not there yet.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at what the broker shows: a new topic takes about this long to have its leaders.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -88,24 +89,22 @@ impl Broker {
     /// [`TopicError`] if a topic exists with another number of partitions, or if the broker refuses or stays away.
     pub async fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), TopicError> {
         let admin: AdminClient<Quiet> = self.client_config().create_with_context(Quiet)?;
+        let admin = Arc::new(admin);
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.create(&admin, specs).await {
             if !matches!(error, TopicError::Kafka(_)) || Instant::now() > deadline {
                 return Err(error);
             }
             tracing::warn!(error = %chain(&error), "Kafka cannot create topics yet, asking again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
-        loop {
-            let metadata = admin.inner().fetch_metadata(None, REQUEST_TIMEOUT);
-            if self.all_visible(specs, &metadata?)? {
-                return Ok(());
-            }
+        while !self.all_visible(specs, &metadata(&admin).await?)? {
             if Instant::now() > deadline {
                 return Err(TopicError::Invisible);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        Ok(())
     }
 
     async fn create(&self, admin: &AdminClient<Quiet>, specs: &[TopicSpec]) -> Result<(), TopicError> {
@@ -166,6 +165,13 @@ impl Broker {
             .set_log_level(RDKafkaLogLevel::Warning);
         config
     }
+}
+
+/// What the broker shows. The client blocks, so it is asked on a thread that may.
+async fn metadata(admin: &Arc<AdminClient<Quiet>>) -> Result<Metadata, KafkaError> {
+    let admin = Arc::clone(admin);
+    let asked = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, REQUEST_TIMEOUT));
+    asked.await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 /// Passes on what the C library says, at our levels: it calls a lost connection an error, we mend it.

@@ -222,9 +222,52 @@ fn minted_at(id: Uuid) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use rdkafka::message::Headers as _;
 
     use super::*;
+
+    /// One that never reaches a broker.
+    fn producer() -> Producer {
+        Producer::new(&Broker { brokers: "127.0.0.1:1".into(), prefix: "test.".into() }, "order").unwrap()
+    }
+
+    fn committed(payload: &str) -> Committed {
+        Committed {
+            id: Uuid::now_v7(),
+            topic: "t".into(),
+            key: "k".into(),
+            kind: "a.b.v1".into(),
+            payload: payload.into(),
+            traceparent: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_producer_throws_away_what_is_queued() {
+        let mut producer = producer();
+        assert!(producer.send(vec![]).await.unwrap().await.is_ok());
+        let mut delivery = producer.send(vec![committed("1"), committed("2")]).await.unwrap();
+        assert!((&mut delivery).now_or_never().is_none());
+        drop(producer);
+        let error = delivery.await.unwrap_err();
+        let purged = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
+        assert!(matches!(&error, DeliveryError::Kafka(reason) if *reason == purged), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_message_too_large_is_refused_at_once() {
+        let refused = producer().send(vec![committed(&"x".repeat(2_000_000))]).await;
+        assert!(matches!(refused, Err(DeliveryError::Kafka(_))));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_makes_the_sender_wait() {
+        let mut producer = producer();
+        let fits = vec![committed("1"); 100_000];
+        assert!(producer.send(fits).now_or_never().is_some());
+        assert!(producer.send(vec![committed("1")]).now_or_never().is_none());
+    }
 
     #[test]
     fn a_message_carries_the_attributes_of_cloud_events() {
@@ -248,7 +291,7 @@ mod tests {
                 ("ce_type", "order.placed.v1"),
                 ("ce_source", "order"),
                 ("ce_subject", "42"),
-                ("ce_time", "2025-07-10T09:16:51.2Z"),
+                ("ce_time", "2025-07-10T04:39:14.688Z"),
                 ("traceparent", "00-11-22-01"),
             ]
         );

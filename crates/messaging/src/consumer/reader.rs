@@ -196,15 +196,17 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
     }
 
     fn client_error(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
-        match error {
-            KafkaError::MessageConsumptionFatal(_) => return Err(error.into()),
-            // Loading again finds out which partition lacks which offset.
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) if self.unloaded.is_empty() => {
-                tracing::warn!(group = self.settings.group, "an offset is not in its topic");
-                self.reload()?;
-                self.load_at = Instant::now() + self.load_backoff.next_wait();
-            }
-            _ => tracing::warn!(group = self.settings.group, %error, "Kafka cannot be read, waiting"),
+        let group = self.settings.group.as_str();
+        if let KafkaError::MessageConsumptionFatal(_) = error {
+            return Err(error.into());
+        }
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) && self.unloaded.is_empty() {
+            tracing::warn!(group, "an offset is not in its topic");
+            // Loading again finds out which.
+            self.reload()?;
+            self.load_at = Instant::now() + self.load_backoff.next_wait();
+        } else {
+            tracing::warn!(group, %error, "Kafka cannot be read, waiting");
         }
         Ok(())
     }
@@ -234,19 +236,21 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
     /// Runs the handler on this thread. If that takes long, pauses reading and polls, which keeps us in the group.
     fn drive(&mut self, batch: &Batch) -> Result<Outcome, ConsumerError> {
         let mut changed = None;
-        let mut paused = false;
+        let mut paused: Option<TopicPartitionList> = None;
         let mut read_too_much = false;
         let outcome = {
             let mut work = pin!(attempts(&self.handler, batch, &self.stop, &self.settings.group));
             loop {
-                let patience = if paused { POLL_WHILE_WAITING } else { UNPOLLED };
+                let patience = if paused.is_some() { POLL_WHILE_WAITING } else { UNPOLLED };
                 let waited = self.runtime.block_on(async { timeout(patience, work.as_mut()).await });
                 if let Ok(outcome) = waited {
                     break outcome;
                 }
-                // Each time: what has been assigned since is not paused.
-                self.client.pause(&self.client.assignment()?)?;
-                paused = true;
+                if paused.is_none() {
+                    let assigned = self.client.assignment()?;
+                    self.client.pause(&assigned)?;
+                    paused = Some(assigned);
+                }
                 match self.client.poll(Duration::ZERO) {
                     // Cannot come from a paused partition. If it does, it is read again.
                     Some(Ok(_)) => read_too_much = true,
@@ -256,8 +260,9 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                 changed = self.client.context().take_change().or(changed);
             }
         };
-        if paused {
-            self.client.resume(&self.client.assignment()?)?;
+        if let Some(paused) = paused {
+            // Also what is no longer ours: a partition that comes back would still be paused.
+            self.client.resume(&paused)?;
         }
         if let Some(change) = changed {
             self.apply(change);

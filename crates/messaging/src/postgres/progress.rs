@@ -55,7 +55,7 @@ impl Progress {
     /// The end of the last commit that may be confirmed by now.
     pub(super) fn confirm(&mut self, now: Instant) -> Option<Lsn> {
         let ripe = self.acknowledged.partition_point(|(at, _)| *at + CONFIRM_AFTER <= now);
-        self.acknowledged.drain(..ripe).last().map(|(_, end)| end)
+        self.acknowledged.drain(..ripe).next_back().map(|(_, end)| end)
     }
 
     /// Whether everything that was read is confirmed, so that the log up to wherever it was read can be.

@@ -34,6 +34,8 @@ use crate::{
 
 /// The publication of `schema.sql`.
 const PUBLICATION: &str = "outbox";
+/// SQLSTATE: another replica created the slot meanwhile.
+const DUPLICATE_OBJECT: &str = "42710";
 /// Messages handed to the producer at once, at most.
 const BATCH: usize = 1000;
 /// More messages than this on their way to the broker stop the reading.
@@ -97,10 +99,10 @@ pub async fn prepare(pool: &PgPool, slot: &str) -> Result<(), RelayError> {
     .bind(slot)
     .execute(pool)
     .await;
-    match created {
-        // Another replica was faster.
-        Err(error) if sqlstate(&error).as_deref() == Some("42710") => {}
-        other => drop(other.map_err(failed)?),
+    if let Err(error) = created
+        && sqlstate(&error).as_deref() != Some(DUPLICATE_OBJECT)
+    {
+        return Err(failed(error));
     }
     let ours: bool = sqlx::query_scalar(
         "-- relay::prepare: whose slot it is

@@ -1,0 +1,234 @@
+//! Consumers, their groups and their fences.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use messaging::{
+    Batch, HandleError, Position,
+    consumer::{ConsumerError, Flaw},
+    postgres::inbox,
+};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use tokio::sync::Notify;
+
+use crate::support::{Bench, PARTITIONS, TOPIC, Take, With, commit, eventually, take};
+
+const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+#[tokio::test]
+async fn a_batch_that_was_done_already_is_fenced_and_changes_nothing() {
+    let bench = Bench::new().await;
+    let seen: Arc<Mutex<Vec<Batch>>> = Arc::default();
+    let (db, note) = (bench.db.clone(), Arc::clone(&seen));
+    let consumer = bench.consumer(With(move |batch: Arc<Batch>| {
+        let (db, note) = (db.clone(), Arc::clone(&note));
+        async move {
+            let mut tx = db.begin().await?;
+            take(&mut tx, &batch).await?;
+            note.lock().unwrap().push((*batch).clone());
+            Ok(tx.commit().await?)
+        }
+    }));
+    let relay = bench.relay();
+    commit(&bench.db, &["a", "a"], 1).await;
+    eventually("the effects", async || bench.count_effects().await == 2).await;
+    relay.stop().await;
+    consumer.stop().await;
+
+    let stale = seen.lock().unwrap()[0].clone();
+    assert!(!stale.records.is_empty() && stale.positions.len() == 1);
+    let mut tx = bench.db.begin().await.unwrap();
+    assert!(matches!(inbox::accept(&mut tx, &stale).await, Err(HandleError::Fenced)));
+    tx.rollback().await.unwrap();
+
+    // The same messages at later offsets, as a relay that begins again sends them: the offset moves, nothing is new.
+    let position = &stale.positions[0];
+    let again = Position { from: position.to, to: position.to + 2, ..position.clone() };
+    let again = Batch { positions: vec![again], records: stale.records.clone() };
+    let mut tx = bench.db.begin().await.unwrap();
+    assert!(inbox::accept(&mut tx, &again).await.unwrap().is_empty());
+    tx.commit().await.unwrap();
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_consumer_goes_on_where_the_other_has_come_to() {
+    let bench = Bench::new().await;
+    let fenced = Arc::new(AtomicUsize::new(0));
+    let (db, count) = (bench.db.clone(), Arc::clone(&fenced));
+    let consumer = bench.consumer(With(move |batch: Arc<Batch>| {
+        let (db, count) = (db.clone(), Arc::clone(&count));
+        async move {
+            if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                // Another instance does the same batch first.
+                let mut other = db.begin().await?;
+                take(&mut other, &batch).await?;
+                other.commit().await?;
+            }
+            let mut tx = db.begin().await?;
+            let taken = take(&mut tx, &batch).await;
+            assert_eq!(matches!(taken, Err(HandleError::Fenced)), count.load(Ordering::SeqCst) == 1);
+            taken?;
+            Ok(tx.commit().await?)
+        }
+    }));
+    let relay = bench.relay();
+    for n in 1..=20 {
+        commit(&bench.db, &KEYS, n).await;
+    }
+    eventually("all effects", async || bench.count_effects().await >= 240).await;
+    commit(&bench.db, &KEYS, 21).await;
+    eventually("the last effects", async || bench.count_effects().await >= 252).await;
+    for numbers in bench.effects().await.values() {
+        assert_eq!(*numbers, (1..=21).collect::<Vec<_>>());
+    }
+    assert!(fenced.load(Ordering::SeqCst) > 1);
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_takes_long_does_not_hold_up_the_others_of_its_group() {
+    let bench = Bench::new().await;
+    let (stuck, go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    let (db, is_stuck, wait) = (bench.db.clone(), Arc::clone(&stuck), Arc::clone(&go_on));
+    let slow = bench.consumer(With(move |batch: Arc<Batch>| {
+        let (db, is_stuck, wait) = (db.clone(), Arc::clone(&is_stuck), Arc::clone(&wait));
+        async move {
+            if !is_stuck.swap(true, Ordering::SeqCst) {
+                wait.notified().await;
+            }
+            let mut tx = db.begin().await?;
+            take(&mut tx, &batch).await?;
+            Ok(tx.commit().await?)
+        }
+    }));
+    let relay = bench.relay();
+    commit(&bench.db, &KEYS, 1).await;
+    eventually("the first is stuck", async || stuck.load(Ordering::SeqCst)).await;
+    commit(&bench.db, &KEYS, 2).await;
+    let other = bench.consumer(Take(bench.db.clone()));
+    eventually("the second works", async || bench.count_effects().await > 0).await;
+    go_on.notify_one();
+    eventually("all effects", async || bench.count_effects().await >= 24).await;
+    slow.stop().await;
+    commit(&bench.db, &KEYS, 3).await;
+    eventually("the second does all", async || bench.count_effects().await >= 36).await;
+    for numbers in bench.effects().await.values() {
+        assert_eq!(*numbers, [1, 2, 3]);
+    }
+    other.stop().await;
+    relay.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_ours_is_tried_again_whole_and_a_fault_of_the_message_ends_the_consumer() {
+    let bench = Bench::new().await;
+    let attempts: Arc<Mutex<Vec<Vec<i64>>>> = Arc::default();
+    let (db, note) = (bench.db.clone(), Arc::clone(&attempts));
+    let consumer = bench.consumer(With(move |batch: Arc<Batch>| {
+        let (db, note) = (db.clone(), Arc::clone(&note));
+        async move {
+            let tries = {
+                let mut attempts = note.lock().unwrap();
+                attempts.push(batch.records.iter().map(|record| record.offset).collect());
+                attempts.len()
+            };
+            match tries {
+                1 | 2 => Err(sqlx::Error::PoolTimedOut.into()),
+                3 => {
+                    let mut tx = db.begin().await?;
+                    take(&mut tx, &batch).await?;
+                    Ok(tx.commit().await?)
+                }
+                _ => batch.records[0].decode::<String>().map(drop).map_err(HandleError::from),
+            }
+        }
+    }));
+    let relay = bench.relay();
+    commit(&bench.db, &["a", "a", "a"], 1).await;
+    eventually("the effects", async || bench.count_effects().await == 3).await;
+    {
+        let attempts = attempts.lock().unwrap();
+        assert_eq!(attempts[0], attempts[1]);
+        assert_eq!(attempts[0], attempts[2]);
+    }
+    commit(&bench.db, &["a"], 2).await;
+    let error = consumer.error().await;
+    assert!(matches!(error, ConsumerError::Message(_)), "{error:?}");
+    assert_eq!(bench.count_effects().await, 3);
+    relay.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_message_ends_the_consumer() {
+    let bench = Bench::new().await;
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bench.broker.brokers).create().unwrap();
+    let topic = bench.broker.full_name(TOPIC);
+    producer.send(BaseRecord::to(&topic).key("a").payload("1")).unwrap();
+    producer.flush(std::time::Duration::from_secs(10)).unwrap();
+    let error = bench.consumer(Take(bench.db.clone())).error().await;
+    assert!(matches!(&error, ConsumerError::Malformed(record) if record.flaw == Flaw::Id), "{error:?}");
+    bench.finish().await;
+}
+
+/// Makes the broker forget the first two records of each partition.
+async fn forget_two(bench: &Bench) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &bench.broker.brokers).create().unwrap();
+    let mut upto = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        upto.add_partition_offset(&bench.broker.full_name(TOPIC), partition, Offset::Offset(2)).unwrap();
+    }
+    admin.delete_records(&upto, &AdminOptions::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_consumer_begins_with_what_the_topic_still_has_and_a_known_one_misses_what_is_gone() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    for n in 1..=2 {
+        commit(&bench.db, &KEYS, n).await;
+    }
+    eventually("all are sent", async || bench.topic().len() >= 24).await;
+    relay.stop().await;
+    let sent = bench.topic().len();
+    forget_two(&bench).await;
+    let left = i64::try_from(bench.topic().len()).unwrap();
+    assert!(left > 0 && usize::try_from(left).unwrap() < sent);
+
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    eventually("what is left", async || bench.count_effects().await == left).await;
+    consumer.stop().await;
+
+    for lost in [1, 1_000_000] {
+        sqlx::query("update consumer_offset set next_offset = $1").bind(lost).execute(&bench.db).await.unwrap();
+        let error = bench.consumer(Take(bench.db.clone())).error().await;
+        assert!(matches!(error, ConsumerError::OutOfRange { next, low: 2, .. } if next == lost), "{error:?}");
+    }
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn what_breaks_a_constraint_is_the_fault_of_the_message_and_a_lost_race_is_ours() {
+    let bench = Bench::new().await;
+    let fault = async |statement: &'static str| {
+        HandleError::from(sqlx::raw_sql(statement).execute(&bench.db).await.unwrap_err())
+    };
+    assert!(matches!(fault("insert into counter values ('a', null)").await, HandleError::Message(_)));
+    assert!(matches!(fault("select 1 / 0").await, HandleError::Message(_)));
+    let late = fault("set statement_timeout = 1; select pg_sleep(10)").await;
+    assert!(matches!(late, HandleError::Ours(_)), "{late:?}");
+    assert!(matches!(HandleError::from(sqlx::Error::PoolTimedOut), HandleError::Ours(_)));
+    bench.finish().await;
+}

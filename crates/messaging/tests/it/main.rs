@@ -1,0 +1,9 @@
+//! From a committed transaction to an effect that happens once, over real servers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests have no database when they are built, and no task supervisor")]
+
+mod consuming;
+mod measure;
+mod relaying;
+mod support;
+mod topics;

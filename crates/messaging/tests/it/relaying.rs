@@ -1,0 +1,128 @@
+//! The outbox and its relay.
+
+use std::collections::HashSet;
+
+use messaging::postgres::outbox;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::support::{Bench, Take, commit, eventually, message};
+
+const WRITERS: i32 = 8;
+const ROUNDS: i32 = 100;
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// Counts one up and says so; every fifth time it changes its mind. Gives the message ids that must never be sent.
+async fn write(db: PgPool, writer: i32) -> Vec<Uuid> {
+    let mut dropped = Vec::new();
+    for round in 0..ROUNDS {
+        let key = KEYS[usize::try_from((writer * 3 + round) % 5).unwrap()];
+        let mut tx = db.begin().await.unwrap();
+        let n: i32 = sqlx::query_scalar(
+            "insert into counter values ($1, 1) on conflict (key) do update set n = counter.n + 1 returning n",
+        )
+        .bind(key)
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+        let message = message(key, n);
+        outbox::put(&mut tx, std::slice::from_ref(&message)).await.unwrap();
+        if round % 5 == 4 {
+            tx.rollback().await.unwrap();
+            dropped.push(message.id);
+        } else {
+            tx.commit().await.unwrap();
+        }
+    }
+    dropped
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_commits_takes_effect_once_and_in_order_though_the_relay_dies_midway() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(bench.db.clone(), writer))).collect();
+
+    // Nothing is confirmed within the first seconds, so the next relay sends again what this one has sent.
+    eventually("some effects", async || bench.count_effects().await > 50).await;
+    relay.stop().await;
+    let relay = bench.relay();
+    let mut dropped = HashSet::new();
+    for writer in writers {
+        dropped.extend(writer.await.unwrap());
+    }
+    let committed = i64::from(WRITERS * ROUNDS * 4 / 5);
+    eventually("all effects", async || bench.count_effects().await >= committed).await;
+
+    let effects = bench.effects().await;
+    let counted: Vec<(String, i32)> = sqlx::query_as("select key, n from counter").fetch_all(&bench.db).await.unwrap();
+    assert_eq!((effects.len(), counted.len()), (KEYS.len(), KEYS.len()));
+    for (key, n) in counted {
+        assert_eq!(effects[&key], (1..=n).collect::<Vec<_>>(), "key {key}");
+    }
+    let sent: Vec<Uuid> = bench.topic().into_iter().map(|(_, id)| id).collect();
+    let distinct: HashSet<Uuid> = sent.iter().copied().collect();
+    assert_eq!(i64::try_from(distinct.len()).unwrap(), committed);
+    assert!(sent.len() > distinct.len(), "the relay that came second sent nothing again: the case was not reached");
+    assert_eq!(dropped.len(), usize::try_from(WRITERS * ROUNDS / 5).unwrap());
+    assert!(distinct.is_disjoint(&dropped));
+
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_replica_relays_and_another_takes_over() {
+    let bench = Bench::new().await;
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    let first = bench.relay();
+    commit(&bench.db, &["a"], 1).await;
+    eventually("the first relay sends", async || bench.count_effects().await == 1).await;
+    let second = bench.relay();
+    first.stop().await;
+    commit(&bench.db, &["a"], 2).await;
+    eventually("the second relay sends", async || bench.count_effects().await == 2).await;
+    assert_eq!(bench.effects().await["a"], [1, 2]);
+    second.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_confirmed_when_the_broker_had_time_to_write_and_past_what_is_not_ours() {
+    const WRITTEN: &str = "select (pg_current_wal_lsn() - '0/0')::bigint where $1 <> ''";
+    let bench = Bench::new().await;
+    let before = bench.ask(WRITTEN).await;
+    let relay = bench.relay();
+    commit(&bench.db, &["a"], 1).await;
+    let ours = bench.ask(WRITTEN).await;
+    eventually("the message is sent", async || !bench.topic().is_empty()).await;
+    assert!(bench.confirmed().await < ours, "confirmed as soon as it was acknowledged");
+    eventually("our commit is confirmed", async || bench.confirmed().await >= ours).await;
+
+    sqlx::query("insert into other select generate_series(1, 1000)").execute(&bench.db).await.unwrap();
+    let theirs = bench.ask(WRITTEN).await;
+    assert!(theirs > ours && ours > before);
+    eventually("what others wrote is confirmed", async || bench.confirmed().await >= theirs).await;
+    relay.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_transaction_is_sent_whole_and_in_order() {
+    const MESSAGES: i32 = 25_000;
+    let bench = Bench::new().await;
+    let mut tx = bench.db.begin().await.unwrap();
+    let messages: Vec<_> = (1..=MESSAGES).map(|n| message("a", n)).collect();
+    outbox::put(&mut tx, &messages).await.unwrap();
+    tx.commit().await.unwrap();
+    let relay = bench.relay();
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    eventually("all effects", async || bench.count_effects().await == i64::from(MESSAGES)).await;
+    assert_eq!(bench.effects().await["a"], (1..=MESSAGES).collect::<Vec<_>>());
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}

@@ -1,0 +1,221 @@
+//! A database, topics, a running relay and consumers, all of one test's own.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use messaging::{
+    Batch, Broker, Consumer, HandleError, Handler, Outgoing, Retention, TopicSpec,
+    consumer::ConsumerError,
+    postgres::{self, inbox, outbox, relay},
+};
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::Headers as _,
+};
+use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) const TOPIC: &str = "events";
+pub(crate) const PARTITIONS: i32 = 3;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one test works with.
+pub(crate) struct Bench {
+    pub(crate) db: PgPool,
+    pub(crate) broker: Broker,
+    admin: PgPool,
+    /// Of the database, and of the slot.
+    name: String,
+    url: String,
+}
+
+/// A task that ends when it is told to.
+pub(crate) struct Running<E> {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), E>>,
+}
+
+impl<E: std::fmt::Debug> Running<E> {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Waits for an end that nobody asked for.
+    pub(crate) async fn error(self) -> E {
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap_err()
+    }
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        let server = std::env::var("TEST_POSTGRES_URL").unwrap();
+        let brokers = std::env::var("TEST_KAFKA_BROKERS").unwrap();
+        let name = format!("messaging_{}", Uuid::now_v7().simple());
+        let admin = PgPool::connect(&server).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
+        let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+        let db = PgPoolOptions::new().max_connections(20).connect(&url).await.unwrap();
+        sqlx::raw_sql(include_str!("../../schema.sql")).execute(&db).await.unwrap();
+        sqlx::raw_sql(
+            "create table counter (key text primary key, n int not null);
+             create table effect (place bigint generated always as identity, key text, n int);
+             create table other (n int);",
+        )
+        .execute(&db)
+        .await
+        .unwrap();
+        relay::prepare(&db, &name).await.unwrap();
+        let broker = Broker { brokers, prefix: format!("{name}.") };
+        let spec = TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::Millis(3_600_000) };
+        broker.ensure_topics(&[spec]).await.unwrap();
+        Self { db, broker, admin, name, url }
+    }
+
+    pub(crate) fn relay(&self) -> Running<relay::RelayError> {
+        let config =
+            relay::RelayConfig { database_url: self.url.clone(), slot: self.name.clone(), source: "test".into() };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(relay::run(config, self.db.clone(), self.broker.clone(), stop.clone()));
+        Running { stop, task }
+    }
+
+    pub(crate) fn consumer(&self, handler: impl Handler) -> Running<ConsumerError> {
+        let offsets = postgres::Offsets::new(self.db.clone());
+        let consumer = Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, 500);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(consumer.run(handler, stop.clone()));
+        Running { stop, task }
+    }
+
+    /// The position up to which the database may forget its log.
+    pub(crate) async fn confirmed(&self) -> i64 {
+        self.ask("select (confirmed_flush_lsn - '0/0')::bigint from pg_replication_slots where slot_name = $1").await
+    }
+
+    /// The first column of the first row; `$1` is the name of the slot.
+    pub(crate) async fn ask(&self, question: &'static str) -> i64 {
+        sqlx::query_scalar(question).bind(&self.name).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// Keys with their effects, in the order they took place.
+    pub(crate) async fn effects(&self) -> HashMap<String, Vec<i32>> {
+        let rows: Vec<(String, i32)> =
+            sqlx::query_as("select key, n from effect order by place").fetch_all(&self.db).await.unwrap();
+        let mut effects: HashMap<String, Vec<i32>> = HashMap::new();
+        for (key, n) in rows {
+            effects.entry(key).or_default().push(n);
+        }
+        effects
+    }
+
+    pub(crate) async fn count_effects(&self) -> i64 {
+        self.ask("select count(*) from effect where $1 <> ''").await
+    }
+
+    /// Everything in the topic: key and message id.
+    pub(crate) fn topic(&self) -> Vec<(String, Uuid)> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.broker.brokers)
+            .set("group.id", "reads all")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(&self.broker.full_name(TOPIC), partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&all).unwrap();
+        let mut ends = 0;
+        let mut seen = Vec::new();
+        while ends < PARTITIONS {
+            match consumer.poll(PATIENCE).unwrap() {
+                Ok(message) => {
+                    let id = message.headers().unwrap().iter().find(|header| header.key == "ce_id").unwrap();
+                    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+                    seen.push((key, Uuid::try_parse_ascii(id.value.unwrap()).unwrap()));
+                }
+                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ends += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        seen
+    }
+
+    /// Drops the slot and the database. Relays and consumers must have ended.
+    pub(crate) async fn finish(self) {
+        self.db.close().await;
+        eventually("the slot is free", async || {
+            let drop = "select pg_drop_replication_slot($1)";
+            sqlx::query(drop).bind(&self.name).execute(&self.admin).await.is_ok()
+        })
+        .await;
+        let drop = format!("drop database {} with (force)", self.name);
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
+    }
+}
+
+/// Waits until `holds` says yes.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) fn message(key: &str, n: i32) -> Outgoing {
+    Outgoing::new(TOPIC, key.to_owned(), "it.happened.v1", &n)
+}
+
+/// Puts message `n` of each key in one transaction of its own.
+pub(crate) async fn commit(db: &PgPool, keys: &[&str], n: i32) {
+    let mut tx = db.begin().await.unwrap();
+    let messages: Vec<Outgoing> = keys.iter().map(|key| message(key, n)).collect();
+    outbox::put(&mut tx, &messages).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Takes a batch in and writes its effects, without committing.
+pub(crate) async fn take(conn: &mut PgConnection, batch: &Batch) -> Result<(), HandleError> {
+    let fresh = inbox::accept(conn, batch).await?;
+    let keys: Vec<&str> = fresh.iter().map(|record| record.key.as_str()).collect();
+    let numbers = fresh.iter().map(|record| record.decode()).collect::<Result<Vec<i32>, _>>()?;
+    sqlx::query("insert into effect (key, n) select * from unnest($1::text[], $2::int[])")
+        .bind(keys)
+        .bind(numbers)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A handler as a service has it.
+#[derive(Clone)]
+pub(crate) struct Take(pub(crate) PgPool);
+
+impl Handler for Take {
+    async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
+        let mut tx = self.0.begin().await?;
+        take(&mut tx, batch).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// A handler made of a function.
+pub(crate) struct With<F>(pub(crate) F);
+
+impl<F, R> Handler for With<F>
+where
+    F: Fn(Arc<Batch>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), HandleError>> + Send,
+{
+    async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
+        (self.0)(Arc::new(batch.clone())).await
+    }
+}
