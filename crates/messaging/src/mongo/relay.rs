@@ -17,7 +17,6 @@ use std::{convert::Infallible, time::Duration};
 use bson::Document;
 use futures::{FutureExt, StreamExt, stream::FuturesOrdered};
 use mongodb::Database;
-use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +29,8 @@ use self::{
 };
 use crate::{
     Broker,
+    backoff::Backoff,
+    broker::chain,
     producer::{DeliveryError, Producer},
 };
 
@@ -44,9 +45,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const MAX_IN_FLIGHT: usize = 16;
 /// Giving up the position must not hold up the end of the process.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// The first pause after an error; doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A stream that lasted so long has shown that nothing is wrong for good.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What the relay cannot mend by starting again.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,9 @@ pub async fn run(db: Database, broker: Broker, source: &str, stop: CancellationT
     // Whatever the end, another one may begin at once.
     match timeout(FAREWELL, relay.position.give_up()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the relay's position could not be given up; it times out"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %chain(&error), "the relay's position could not be given up; it times out")
+        }
         Err(_elapsed) => tracing::warn!("the relay's position could not be given up in time; it times out"),
     }
     match ended {
@@ -110,20 +112,20 @@ struct Relay<'a> {
 
 impl Relay<'_> {
     async fn run(&self) -> Result<Infallible, RelayError> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new();
         loop {
             let begun = Instant::now();
             let interruption = match self.hold_and_stream().await {
                 Err(Interruption::Final(error)) => return Err(error),
                 Err(interruption) => interruption,
             };
-            if begun.elapsed() > LONGEST_PAUSE {
-                pause = FIRST_PAUSE;
+            if begun.elapsed() > STEADY {
+                backoff = Backoff::new();
             }
-            let error: &dyn std::error::Error = &interruption;
-            tracing::warn!(error, "the relay starts again from its stored token");
-            sleep(rand::rng().random_range(pause / 2..=pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let wait = backoff.next_wait();
+            let wait_ms = wait.as_millis();
+            tracing::warn!(error = %chain(&interruption), wait_ms, "the relay was interrupted, it begins again");
+            sleep(wait).await;
         }
     }
 

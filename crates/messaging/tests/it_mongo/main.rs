@@ -1,0 +1,7 @@
+//! The MongoDB parts against a real MongoDB, the relay against a real Kafka besides.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod inbox;
+mod outbox;
+mod relay;
+mod support;
