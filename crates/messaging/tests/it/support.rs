@@ -16,7 +16,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     message::Headers as _,
 };
-use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,10 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Bench {
     pub(crate) db: PgPool,
     pub(crate) broker: Broker,
-    admin: PgPool,
-    /// Of the database, and of the slot.
-    name: String,
     url: String,
+    /// Of the database, and of its slot.
+    name: String,
 }
 
 /// A task that ends when it is told to.
@@ -55,13 +54,8 @@ impl<E: std::fmt::Debug> Running<E> {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let server = std::env::var("TEST_POSTGRES_URL").unwrap();
-        let brokers = std::env::var("TEST_KAFKA_BROKERS").unwrap();
-        let name = format!("messaging_{}", Uuid::now_v7().simple());
-        let admin = PgPool::connect(&server).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
-        let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-        let db = PgPoolOptions::new().max_connections(20).connect(&url).await.unwrap();
+        let testkit::TestDatabase { url, pool: db } = testkit::postgres().await.database().await;
+        let name = url.rsplit_once('/').unwrap().1.to_owned();
         sqlx::raw_sql(include_str!("../../schema.sql")).execute(&db).await.unwrap();
         sqlx::raw_sql(
             "create table counter (key text primary key, n int not null);
@@ -72,10 +66,10 @@ impl Bench {
         .await
         .unwrap();
         relay::prepare(&db, &name).await.unwrap();
-        let broker = Broker { brokers, prefix: format!("{name}.") };
+        let broker = Broker { brokers: testkit::kafka().await.to_owned(), prefix: format!("{name}.") };
         let spec = TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::Millis(3_600_000) };
         broker.ensure_topics(&[spec]).await.unwrap();
-        Self { db, broker, admin, name, url }
+        Self { db, broker, url, name }
     }
 
     pub(crate) fn relay(&self) -> Running<relay::RelayError> {
@@ -148,16 +142,13 @@ impl Bench {
         seen
     }
 
-    /// Drops the slot and the database. Relays and consumers must have ended.
+    /// Drops the slot, of which a server has few. The relays must have been stopped.
     pub(crate) async fn finish(self) {
-        self.db.close().await;
         eventually("the slot is free", async || {
             let drop = "select pg_drop_replication_slot($1)";
-            sqlx::query(drop).bind(&self.name).execute(&self.admin).await.is_ok()
+            sqlx::query(drop).bind(&self.name).execute(&self.db).await.is_ok()
         })
         .await;
-        let drop = format!("drop database {} with (force)", self.name);
-        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
     }
 }
 
