@@ -1,4 +1,4 @@
-//! Sagas without I/O: definition, machine, instance, test kit.
+#![doc = include_str!("../README.md")]
 
 mod command;
 mod definition;

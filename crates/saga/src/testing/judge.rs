@@ -40,6 +40,8 @@ struct Happened<D: Data> {
     transition: Transition<D>,
 }
 
+type Answered<D> = (CommandId, Answer<<D as Data>::Refusal>);
+
 /// How often a command was sent, and when last.
 struct Sent {
     times: usize,
@@ -91,7 +93,7 @@ impl<'a, D: Data> Judge<'a, D> {
     }
 
     /// All answers given so far.
-    pub(super) fn answers(&self) -> Vec<(CommandId, Answer<D::Refusal>)> {
+    pub(super) fn answers(&self) -> Vec<Answered<D>> {
         self.told.iter().map(|(command, answer)| (command.clone(), answer.clone())).collect()
     }
 
@@ -105,6 +107,7 @@ impl<'a, D: Data> Judge<'a, D> {
         reached: &mut Reached,
     ) {
         let already_over = self.ended.is_some();
+        let news = self.news(input.as_ref());
         let due = match &input {
             Some(input) => self.take(input, now, reached),
             None => self.next(),
@@ -129,7 +132,7 @@ impl<'a, D: Data> Judge<'a, D> {
         }
         self.must_equal("the end as the instance says", &instance.ended(), &self.ended.as_ref());
         self.must_equal("the waking", &instance.wake_at(), &self.wake_at());
-        self.check_log(&transition, instance, now);
+        self.check_log(&transition, news.as_ref(), instance, now);
     }
 
     /// Notes an input, and says which commands it must send.
@@ -163,6 +166,15 @@ impl<'a, D: Data> Judge<'a, D> {
                 reached.case(format!("resumed: {}", refused.step));
                 vec![CommandId { attempt: refused.attempt + 1, ..refused.clone() }]
             }
+        }
+    }
+
+    /// The answer, if nobody gave it before.
+    fn news(&self, input: Option<&Input<D::Refusal>>) -> Option<Answered<D>> {
+        match input? {
+            Input::Answered { command, .. } if self.ended.is_some() || self.told.contains_key(command) => None,
+            Input::Answered { command, answer } => Some((command.clone(), answer.clone())),
+            Input::Woken | Input::Resumed => None,
         }
     }
 
@@ -246,23 +258,30 @@ impl<'a, D: Data> Judge<'a, D> {
         self.turned.is_none() && begun_only
     }
 
-    fn check_log(&self, transition: &Transition<D>, instance: &Instance<D>, now: Timestamp) {
+    /// The log says what was sent, what was answered for the first time, and nothing else.
+    fn check_log(
+        &self,
+        transition: &Transition<D>,
+        news: Option<&Answered<D>>,
+        instance: &Instance<D>,
+        now: Timestamp,
+    ) {
         let written: usize = self.history.iter().map(|happened| happened.transition.log.len()).sum();
         self.must_equal("the number of log entries", &(instance.seq() as usize), &written);
         self.must_equal("the time of log entries", &transition.log.iter().all(|entry| entry.at == now), &true);
-        let asked = transition.log.iter().filter_map(|entry| match &entry.word {
-            Word::Asked { command } => Some((command, 1)),
-            Word::AskedAgain { command } => Some((command, 2)),
-            Word::Done { .. }
-            | Word::Refused { .. }
-            | Word::TimedOut
-            | Word::Parked { .. }
-            | Word::Resumed
-            | Word::Completed
-            | Word::Unwound { .. } => None,
-        });
+        let (mut asked, mut answered) = (Vec::new(), Vec::new());
+        for entry in &transition.log {
+            match &entry.word {
+                Word::Asked { command } => asked.push((command, 1)),
+                Word::AskedAgain { command } => asked.push((command, 2)),
+                Word::Done { command } => answered.push((command.clone(), Answer::Done)),
+                Word::Refused { command, reason } => answered.push((command.clone(), Answer::Refused(reason.clone()))),
+                Word::TimedOut | Word::Parked { .. } | Word::Resumed | Word::Completed | Word::Unwound { .. } => {}
+            }
+        }
         let sent = transition.commands.iter().map(|(id, _)| (id, self.times(id).min(2)));
-        self.must_equal("the askings in the log", &asked.collect::<Vec<_>>(), &sent.collect());
+        self.must_equal("the askings in the log", &asked, &sent.collect());
+        self.must_equal("the answers in the log", &answered, &news.into_iter().cloned().collect());
     }
 
     /// The safety of a finished run, said once more without the book's own conclusions; and the replays.

@@ -84,6 +84,9 @@ impl<D: Data> Run<D> {
         while let Some(at) = self.instance.wake_at().filter(|at| *at <= until) {
             self.now = at;
             self = self.input("time passes", Input::Woken);
+            if self.instance.wake_at().is_some_and(|next| next <= at) {
+                self.fail("woken, it asks to be woken again at once");
+            }
         }
         self.now = until;
         self
