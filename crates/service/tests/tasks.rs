@@ -18,6 +18,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Far longer than a signal takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A task that ends when it is told to, and tells so.
 fn obedient(stop: CancellationToken) -> (impl Future<Output = anyhow::Result<()>>, oneshot::Receiver<()>) {
     let (told, was_told) = oneshot::channel();
@@ -132,7 +135,7 @@ async fn both_signals_end_all_cleanly_and_an_early_end_is_seen_meanwhile() {
             kill_process(getpid(), signal).unwrap();
             task.await
         });
-        tasks.run_until_stopped().await.unwrap();
+        timeout(PATIENCE, tasks.run_until_stopped()).await.unwrap().unwrap();
         was_told.await.unwrap();
     }
     let mut tasks = Tasks::new();
