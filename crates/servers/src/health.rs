@@ -53,15 +53,18 @@ pub fn require_free_port(port: u16, name: &str) -> Result<(), ServerError> {
     }
 }
 
-/// Waits until `asked` says yes, for at most `limit`; an error if the server ends first.
-pub(crate) async fn wait_until_healthy(
+/// Waits until `ask` says yes, for at most `limit`.
+///
+/// # Errors
+/// [`ServerError::Died`] if the process ends first, [`ServerError::Silent`] if it takes too long.
+pub async fn wait_until_healthy<Asked: Future<Output = bool> + Send>(
     server: &Guarded,
     limit: Duration,
-    asked: impl AsyncFn() -> bool,
+    ask: impl Fn() -> Asked + Send,
 ) -> Result<(), ServerError> {
     let asking = async {
         // A healthy server may be of somebody else if ours could not have the port, so ours must still be there.
-        while !asked().await || server.exit().is_some() {
+        while !ask().await || server.exit().is_some() {
             sleep(Duration::from_millis(ASK_EVERY_MS)).await;
         }
     };

@@ -70,7 +70,7 @@ impl Kafka {
         };
         let process = java.args(["kafka.Kafka"]).args([&settings]).stopped_by(stop, patience).start()?;
         let limit = Duration::from_secs(START_LIMIT_S);
-        health::wait_until_healthy(&process, limit, async || answers(config.port).await).await?;
+        health::wait_until_healthy(&process, limit, || answers(config.port)).await?;
         Ok(Self { process, port: config.port })
     }
 
@@ -82,6 +82,11 @@ impl Kafka {
     /// The process: to watch it, and to stop it.
     pub fn process(&self) -> &Guarded {
         &self.process
+    }
+
+    /// The process alone, for whoever watches all processes alike.
+    pub fn into_process(self) -> Guarded {
+        self.process
     }
 }
 

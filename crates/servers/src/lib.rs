@@ -20,9 +20,9 @@ pub mod postgres;
 
 pub use error::ServerError;
 pub use fetch::Server;
-pub use guard::{Guarded, Program};
-pub use health::{free_port, require_free_port};
-pub use home::Home;
+pub use guard::{Guarded, Program, StopSignal};
+pub use health::{free_port, require_free_port, wait_until_healthy};
+pub use home::{Home, require_writable};
 pub use kafka::{Kafka, KafkaConfig};
 pub use mongo::{Mongo, MongoConfig};
 pub use postgres::{Postgres, PostgresConfig};

@@ -52,7 +52,7 @@ impl Mongo {
             .await
             .map_err(|error| ServerError::Unusable { server: Server::Mongo.name(), reason: error.to_string() })?;
         let limit = Duration::from_secs(START_LIMIT_S);
-        health::wait_until_healthy(&process, limit, async || is_primary(&admin, config.port).await).await?;
+        health::wait_until_healthy(&process, limit, || is_primary(&admin, config.port)).await?;
         Ok(Self { process, port: config.port })
     }
 
@@ -64,6 +64,11 @@ impl Mongo {
     /// The process: to watch it, and to stop it.
     pub fn process(&self) -> &Guarded {
         &self.process
+    }
+
+    /// The process alone, for whoever watches all processes alike.
+    pub fn into_process(self) -> Guarded {
+        self.process
     }
 }
 

@@ -62,7 +62,7 @@ impl Postgres {
         remove_stale_lock(&place.data.join(CLUSTER));
         let process = place.server(config).start()?;
         let limit = Duration::from_secs(START_LIMIT_S);
-        health::wait_until_healthy(&process, limit, async || lets_in(config.port).await).await?;
+        health::wait_until_healthy(&process, limit, || lets_in(config.port)).await?;
         Ok(Self { process, port: config.port, password: config.password.clone() })
     }
 
@@ -82,6 +82,11 @@ impl Postgres {
     /// The process: to watch it, and to stop it.
     pub fn process(&self) -> &Guarded {
         &self.process
+    }
+
+    /// The process alone, for whoever watches all processes alike.
+    pub fn into_process(self) -> Guarded {
+        self.process
     }
 }
 

@@ -1,1 +1,35 @@
-//! The shop command: up, down, status, logs, token, load, audit.
+//! The shop on this machine: real servers and services as child processes, started, watched, filled, measured, checked.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`options`], `plan` | what is to run where: ports, folders, programs |
+//! | [`up`], `supervise`, `databases` | starting in order of health, and starting again what dies |
+//! | [`programs`], [`seed`] | building the services; the catalogue |
+//! | [`background`] | a shop that outlives the command that started it |
+//! | [`state`], [`status`], [`logs`], [`token`] | what a running shop tells about itself |
+//! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
+//!
+//! The command is `src/main.rs` over this library; the system tests use the library itself.
+
+pub mod audit;
+pub mod background;
+mod databases;
+mod error;
+pub mod load;
+pub mod logs;
+pub mod options;
+mod plan;
+pub mod process;
+pub mod programs;
+mod running;
+pub mod seed;
+pub mod state;
+pub mod status;
+mod supervise;
+pub mod token;
+pub mod up;
+
+pub use error::ShopError;
+pub use options::{Options, Ports, Seed};
+pub use state::{Service, State};
+pub use up::Shop;

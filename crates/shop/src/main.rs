@@ -1,0 +1,178 @@
+//! The `shop` command: settings, signals, exit codes. What it does is in the library.
+
+mod args;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use args::{Args, Command, LoadArgs, TokenArgs, UpArgs, Whom};
+use clap::Parser;
+use contracts::CustomerId;
+use servers::{Home, Server, fetch};
+use shop::{
+    Options, Ports, Shop, ShopError, State, background, load, logs, process::Processes, programs, state, status, token,
+    up,
+};
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+use web::access::Principal;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    tracing_subscriber::fmt().compact().with_target(false).with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Args::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            // Our own errors are whole sentences; others are told with their causes.
+            match error.downcast_ref::<ShopError>() {
+                Some(error) => eprintln!("{error}"),
+                None => eprintln!("{error:#}"),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let folder = Home::of_this_user().path().join("shop");
+    match command {
+        Command::Up(args) => return bring_up(&folder, args).await,
+        Command::Down => match background::stop(&folder).await {
+            Ok(()) => println!("The shop is stopped."),
+            Err(ShopError::NotRunning) => println!("The shop was not up."),
+            Err(error) => return Err(error.into()),
+        },
+        Command::Status => println!("{}", status::table(&State::read(&folder)?).await),
+        Command::Logs { name, follow } => logs::show(&folder, name.as_deref(), follow)?,
+        Command::Token(args) => print_token(&folder, &args)?,
+        Command::Load(args) => put_under_load(&folder, &args).await?,
+        Command::Audit => {
+            let report = State::read(&folder)?.audit().await?;
+            println!("{report}");
+            return Ok(ExitCode::from(report.verdict().exit_status()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bring_up(folder: &Path, args: UpArgs) -> anyhow::Result<ExitCode> {
+    if let (Some(pid), false) = (state::supervisor(folder), args.in_background) {
+        return Err(ShopError::Running { pid }.into());
+    }
+    let bin_dir = match &args.bin_dir {
+        Some(given) => std::path::absolute(given).context("the folder of the programs has no path")?,
+        None => {
+            let ours = programs::our_folder()?;
+            programs::build(&ours)?;
+            ours
+        }
+    };
+    if args.fresh {
+        up::remove_data(folder)?;
+    }
+    let code = if args.in_background {
+        background::leave_terminal()?;
+        in_foreground(options(bin_dir, &args)).await
+    } else if args.detach {
+        in_background(folder, &bin_dir, &args).await
+    } else {
+        in_foreground(options(bin_dir, &args)).await
+    };
+    wait_for_children().await;
+    code
+}
+
+fn options(bin_dir: PathBuf, args: &UpArgs) -> Options {
+    Options { ports: Ports::From(args.port_base), replicas: args.replicas, ..Options::of_this_user(bin_dir) }
+}
+
+/// Runs the shop until a signal comes.
+async fn in_foreground(options: Options) -> anyhow::Result<ExitCode> {
+    let shop = select! {
+        shop = Shop::start(options) => shop?,
+        () = stop_signal() => return Ok(ExitCode::from(130)),
+    };
+    println!("{}", status::urls(&shop.state()));
+    println!("The shop is up. Ctrl-C stops everything.");
+    stop_signal().await;
+    eprintln!("Stopping.");
+    // A second signal ends the wait; the guards stop what is left.
+    select! {
+        () = shop.stop() => Ok(ExitCode::SUCCESS),
+        () = stop_signal() => Ok(ExitCode::from(130)),
+    }
+}
+
+/// Starts a shop in the background and returns when it is ready.
+async fn in_background(folder: &Path, bin_dir: &Path, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    // Here, because here is a terminal to show the progress on.
+    fetch::fetch(&Home::of_this_user(), &Server::ALL).await.map_err(ShopError::from)?;
+    let port_base = args.port_base.to_string();
+    let replicas = args.replicas.to_string();
+    let bin_dir = bin_dir.display().to_string();
+    let again = ["up", "--in-background", "--bin-dir", &bin_dir, "--port-base", &port_base, "--replicas", &replicas];
+    let again = again.map(String::from);
+    let state = select! {
+        state = background::start(folder, &again) => state?,
+        () = stop_signal() => return Ok(ExitCode::from(130)),
+    };
+    println!("{}", status::urls(&state));
+    println!("The shop is up, in the background. `cargo shop down` stops it.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C, SIGTERM, or the terminal was closed.
+async fn stop_signal() {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut signals = kinds.map(|kind| signal(kind).expect("these signals can be listened to"));
+    let [interrupt, terminate, hangup] = &mut signals;
+    select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+/// Waits until the guards have stopped whatever was dropped, so that nothing runs when we are gone.
+async fn wait_for_children() {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let us = std::process::id();
+    while Processes::now().tree(us).len() > 1 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn print_token(folder: &Path, args: &TokenArgs) -> anyhow::Result<()> {
+    let principal = match args.whom() {
+        Whom::Operator => Principal::Operator,
+        Whom::Customer(id) => Principal::Customer(id),
+        Whom::NewCustomer => {
+            let id = CustomerId::mint();
+            // Not on standard output, which shall hold the token alone.
+            eprintln!("customer {id}");
+            Principal::Customer(id)
+        }
+    };
+    println!("{}", token::sign(folder, &principal, Duration::from_secs(args.ttl_minutes * 60))?);
+    Ok(())
+}
+
+async fn put_under_load(folder: &Path, args: &LoadArgs) -> anyhow::Result<()> {
+    let target = State::read(folder)?.load_target(folder)?;
+    let load = load::Load {
+        orders: args.orders,
+        warm_up: args.warm_up,
+        connections: args.connections,
+        declined_percent: args.declined,
+    };
+    println!("{}", load::run(&target, &load).await?);
+    Ok(())
+}

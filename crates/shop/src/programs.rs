@@ -1,0 +1,41 @@
+//! The services' programs: where they are, and building them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Service, ShopError};
+
+/// The folder of the running program, in which cargo puts the services too. A test's program lies one folder deeper.
+///
+/// # Errors
+/// [`ShopError::System`] if the program does not know where it is.
+pub fn our_folder() -> Result<PathBuf, ShopError> {
+    let program = env::current_exe().map_err(ShopError::system("looking for our own program"))?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    Ok(folder.to_owned())
+}
+
+/// Builds the services into `folder`, which is `<target>/debug` or `<target>/release`. Cargo shows what it does.
+///
+/// # Errors
+/// [`ShopError::Build`] if cargo fails, [`ShopError::System`] if there is no cargo.
+pub fn build(folder: &Path) -> Result<(), ShopError> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")]);
+    for service in Service::ALL {
+        build.args(["--package", service.name(), "--bin", service.name()]);
+    }
+    if !folder.ends_with("debug") {
+        build.arg("--release");
+    }
+    if let Some(target) = folder.parent() {
+        build.arg("--target-dir").arg(target);
+    }
+    let status = build.status().map_err(ShopError::system("running cargo"))?;
+    if status.success() { Ok(()) } else { Err(ShopError::Build) }
+}

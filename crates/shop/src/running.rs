@@ -1,0 +1,71 @@
+//! What can be done to a running shop, in this process or another.
+
+use std::{path::Path, time::Duration};
+
+use contracts::CustomerId;
+use web::access::Principal;
+
+use crate::{
+    Service, ShopError, State,
+    audit::{self, Stores},
+    load::Target,
+    token,
+};
+
+/// How long an audit waits for orders that are on their way.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Customers of a load.
+const CUSTOMERS: usize = 32;
+
+/// How long their tokens are valid.
+const TOKENS_VALID: Duration = Duration::from_secs(24 * 3600);
+
+impl State {
+    /// Whether the books add up, once no order is on its way any more.
+    ///
+    /// # Errors
+    /// A store cannot be read, or orders do not settle.
+    pub async fn audit(&self) -> anyhow::Result<audit::Report> {
+        let read_only = |url: &str| format!("{url}?options[default_transaction_read_only]=on");
+        let Self { stores, .. } = self;
+        let stores =
+            Stores::connect(&read_only(&stores.orders), &read_only(&stores.billing), &stores.inventory).await?;
+        let running = stores.settle(SETTLE).await?;
+        anyhow::ensure!(running == 0, "{running} sagas have not ended after {} s", SETTLE.as_secs());
+        Ok(audit::check(&stores.read().await?))
+    }
+
+    /// Whom a load is done to: the services, some customers, and every process, whose CPU time counts.
+    ///
+    /// # Errors
+    /// [`ShopError::Keys`] if no tokens can be signed for the shop in `folder`.
+    pub fn load_target(&self, folder: &Path) -> Result<Target, ShopError> {
+        let customer = |_| token::sign(folder, &Principal::Customer(CustomerId::mint()), TOKENS_VALID);
+        let process = |part: &crate::state::PartState| Some((kind(&part.name).to_owned(), part.pid?));
+        Ok(Target {
+            order_urls: self.services.get(&Service::Order).cloned().unwrap_or_default(),
+            inventory_url: self.url(Service::Inventory).to_owned(),
+            tokens: (0..CUSTOMERS).map(customer).collect::<Result<_, _>>()?,
+            processes: self.parts.iter().filter_map(process).collect(),
+        })
+    }
+}
+
+/// The name of a part without the number of its replica.
+fn kind(name: &str) -> &str {
+    match name.rsplit_once('-') {
+        Some((kind, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => kind,
+        Some(_) | None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_of_one_kind() {
+        assert_eq!([kind("order"), kind("order-2"), kind("pg-orders")], ["order", "order", "pg-orders"]);
+    }
+}

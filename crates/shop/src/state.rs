@@ -1,0 +1,160 @@
+//! What a running shop writes down about itself: `shop.json`, for the other commands and for nobody else, because the
+//! URLs contain passwords.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ShopError;
+
+/// The name of the file in the shop's folder.
+const FILE: &str = "shop.json";
+
+/// The name of the file that is locked while a shop is up.
+const LOCK: &str = "lock";
+
+/// A service of the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Takes orders.
+    Order,
+    /// Holds stock.
+    Inventory,
+    /// Takes money.
+    Billing,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Order, Self::Inventory, Self::Billing];
+
+    /// Its name, which is also that of its package and its program.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Inventory => "inventory",
+            Self::Billing => "billing",
+        }
+    }
+}
+
+/// A running shop.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    /// The process that supervises all others.
+    pub pid: u32,
+    /// Whether everything has started and the catalogue is filled.
+    pub ready: bool,
+    /// The URLs of each service, one per replica.
+    pub services: BTreeMap<Service, Vec<String>>,
+    /// How to reach the stores.
+    pub stores: Stores,
+    /// Every process.
+    pub parts: Vec<PartState>,
+}
+
+/// How to reach the stores. The users may do anything there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stores {
+    /// Postgres, database `orders`.
+    pub orders: String,
+    /// Postgres, database `billing`.
+    pub billing: String,
+    /// MongoDB, database `inventory`.
+    pub inventory: String,
+    /// Kafka: host and port.
+    pub brokers: String,
+}
+
+/// One process of the shop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartState {
+    /// Its name, such as `order` or `order-2`; its log is `logs/<name>.log`.
+    pub name: String,
+    /// Its name to be shown, such as `PostgreSQL (orders)`.
+    pub shown: String,
+    /// Where it listens.
+    pub port: u16,
+    /// Its process id. `None` while it is down.
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+impl State {
+    /// Reads the state of the shop in `folder`.
+    ///
+    /// # Errors
+    /// [`ShopError::NotRunning`] if no shop is up there.
+    pub fn read(folder: &Path) -> Result<Self, ShopError> {
+        let text = fs::read(folder.join(FILE)).map_err(|_| ShopError::NotRunning)?;
+        let state: Self = serde_json::from_slice(&text).map_err(|_| ShopError::NotRunning)?;
+        // After a SIGKILL the file is still there, and the lock is free.
+        if supervisor(folder).is_some() { Ok(state) } else { Err(ShopError::NotRunning) }
+    }
+
+    /// Writes the state, whole or not at all, readable for its owner only.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.persist(folder.join(FILE)).map(drop).map_err(io::Error::from)
+    }
+
+    /// Removes the file.
+    pub(crate) fn remove(folder: &Path) {
+        // A file that stays does no harm: without the lock nobody believes it.
+        let _ = fs::remove_file(folder.join(FILE));
+    }
+
+    /// What to say of a part that does not exist.
+    pub(crate) fn unknown(&self, wanted: &str) -> ShopError {
+        let known: Vec<&str> = self.parts.iter().map(|part| part.name.as_str()).collect();
+        ShopError::UnknownPart { wanted: wanted.to_owned(), known: known.join(", ") }
+    }
+
+    /// The URL of the first process of `service`.
+    pub fn url(&self, service: Service) -> &str {
+        self.services.get(&service).and_then(|urls| urls.first()).map_or("", String::as_str)
+    }
+}
+
+/// Where the logs are.
+pub fn logs(folder: &Path) -> PathBuf {
+    folder.join("logs")
+}
+
+/// Holds the shop's folder: one shop at a time. Free again when it is dropped, also by our death.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] File);
+
+impl Lock {
+    /// Takes the lock and writes our process id into it. What an earlier shop wrote down is void then.
+    pub(crate) fn take(folder: &Path) -> Result<Self, ShopError> {
+        let path = folder.join(LOCK);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let mut file = file.map_err(ShopError::system(format!("opening {}", path.display())))?;
+        if file.try_lock().is_err() {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            return Err(ShopError::Running { pid: holder.trim().parse().unwrap_or(0) });
+        }
+        State::remove(folder);
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(ShopError::system(format!("writing {}", path.display())))?;
+        Ok(Self(file))
+    }
+}
+
+/// The process that supervises the shop in `folder`, if one is up or coming up.
+pub fn supervisor(folder: &Path) -> Option<u32> {
+    let path = folder.join(LOCK);
+    let free = File::open(&path).is_ok_and(|file| file.try_lock_shared().is_ok());
+    let holder = fs::read_to_string(&path).ok()?;
+    if free { None } else { holder.trim().parse().ok() }
+}

@@ -1,0 +1,61 @@
+//! The keys that tokens are signed and verified with, and the tokens.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use web::access::{Principal, Signer, generate_keys};
+
+use crate::ShopError;
+
+/// The folder of the keys. Services are told the public one only.
+pub(crate) fn keys(folder: &Path) -> PathBuf {
+    folder.join("keys")
+}
+
+/// What the services verify tokens with.
+pub(crate) fn public_key_file(folder: &Path) -> PathBuf {
+    keys(folder).join("public.pem")
+}
+
+fn private_key_file(folder: &Path) -> PathBuf {
+    keys(folder).join("private.pem")
+}
+
+/// Makes the keys of the shop in `folder`, unless it has some.
+pub(crate) fn make_keys(folder: &Path) -> Result<(), ShopError> {
+    servers::require_writable(&keys(folder))?;
+    // The private key is written last: if it is there, both are.
+    if private_key_file(folder).exists() {
+        return Ok(());
+    }
+    let (private, public) = generate_keys();
+    write_secret(&public_key_file(folder), &public)?;
+    write_secret(&private_key_file(folder), &private)
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), ShopError> {
+    let write = || {
+        let folder = path.parent().unwrap_or(path);
+        let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map(drop).map_err(std::io::Error::from)
+    };
+    write().map_err(ShopError::system(format!("writing {}", path.display())))
+}
+
+/// A token for `principal` at the shop in `folder`, valid for `ttl`.
+///
+/// # Errors
+/// [`ShopError::Keys`] if the shop has no usable keys.
+pub fn sign(folder: &Path, principal: &Principal, ttl: Duration) -> Result<String, ShopError> {
+    let path = private_key_file(folder);
+    let pem = fs::read_to_string(&path).map_err(|_| ShopError::NotRunning)?;
+    let signer = Signer::from_pem(&pem).map_err(|_| ShopError::Keys(keys(folder)))?;
+    Ok(signer.sign(principal, ttl))
+}
