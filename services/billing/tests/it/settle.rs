@@ -138,3 +138,39 @@ async fn calls_under_way_are_booked_before_the_worker_stops() {
     bench.workers_ended().await;
     assert_eq!(bench.said(1).await, [AUTHORIZED]);
 }
+
+#[tokio::test]
+async fn what_the_provider_misstates_is_not_booked_and_asked_again() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let order = Order::with("tok_ok");
+    let key = order.key(Operation::Authorize);
+    bench.provider.is(Mood::Misstates);
+    bench.send(&[order.authorize()]).await.unwrap();
+    bench.poll(async || (bench.provider.asked(&key) > 0).then_some(())).await;
+    assert_eq!((bench.answers().await, bench.state(order.id).await.as_str()), (Vec::new(), "authorizing"));
+    bench.provider.is(Mood::Talks);
+    assert_eq!(bench.said(1).await, [AUTHORIZED]);
+}
+
+#[tokio::test]
+async fn an_outcome_the_database_refuses_holds_back_no_other() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let (bad, good) = (Order::with("tok_ok"), Order::with("tok_ok"));
+    bench.send(&[bad.authorize(), good.authorize()]).await.unwrap();
+    bench.answered(2).await;
+    let booked: i64 = sqlx::query_scalar(
+        "insert into ledger_entry values (gen_random_uuid(), $1, 'capture', now()) returning 1::bigint",
+    )
+    .bind(bad.id.as_uuid())
+    .fetch_one(&bench.pool)
+    .await
+    .unwrap();
+    assert_eq!(booked, 1, "the books have a capture that the payment does not know");
+    bench.send(&[bad.capture(), good.capture()]).await.unwrap();
+    let answers = bench.answered(3).await;
+    assert_eq!((answers[2].kind(), answers[2].key()), (CAPTURED, good.id.to_string()));
+    let later = Order::with("tok_ok");
+    bench.send(&[later.authorize()]).await.unwrap();
+    bench.answered(4).await;
+    assert_eq!(bench.state(bad.id).await, "capturing");
+}
