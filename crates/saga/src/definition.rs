@@ -146,7 +146,7 @@ impl<D: Data> Pivoted<D> {
 pub struct Step<D: Data> {
     name: &'static str,
     slug: String,
-    run: Make<D>,
+    pub(crate) run: Make<D>,
     pub(crate) kind: Kind<D>,
 }
 

@@ -66,28 +66,30 @@ impl fmt::Display for Reached {
 
 /// The cases every definition has.
 fn cases<D: Data>(saga: &Saga<D>) -> Vec<String> {
+    let undoable: Vec<_> = undoable(saga).map(|step| step.slug()).collect();
     let mut cases = vec!["completed".to_owned(), "unwound".to_owned()];
     for step in saga.steps() {
         let slug = step.slug();
-        cases.push(format!("refused: {slug}"));
-        cases.push(format!("answered twice: do {slug}"));
-        cases.push(format!("asked again: do {slug}"));
-        match step.kind {
-            Kind::SideBySide { .. } => {
-                cases.push(format!("done late: {slug}"));
-                cases.push(format!("refused late: {slug}"));
-                cases.push(format!("answered twice: undo {slug}"));
-                cases.push(format!("asked again: undo {slug}"));
-                cases.push(format!("past the deadline: undo {slug}"));
-            }
-            Kind::Pivot => cases.push(format!("past the deadline: do {slug}")),
-            Kind::Forward => {
-                cases.push(format!("past the deadline: do {slug}"));
-                cases.push(format!("resumed: {slug}"));
-            }
+        let always = ["refused: ", "answered twice: do ", "asked again: do ", "answered when asked again: do "];
+        let by_kind: &[&str] = match step.kind {
+            Kind::SideBySide { .. } => &[
+                "done late: ",
+                "refused late: ",
+                "answered after the end: do ",
+                "answered twice: undo ",
+                "asked again: undo ",
+                "answered when asked again: undo ",
+                "past the deadline: undo ",
+            ],
+            Kind::Pivot => &["past the deadline: do "],
+            Kind::Forward => &["past the deadline: do ", "resumed: "],
+        };
+        cases.extend(always.iter().chain(by_kind).map(|case| format!("{case}{slug}")));
+        // A step alone is undone at the end; nothing comes between.
+        if step.is_undoable() && undoable.len() > 1 {
+            cases.extend(["done after its undo: ", "refused after its undo: "].map(|case| format!("{case}{slug}")));
         }
     }
-    let undoable: Vec<_> = undoable(saga).map(|step| step.slug()).collect();
     for set in 1_usize..1 << undoable.len() {
         let silent = (0..undoable.len()).filter(|index| set >> index & 1 == 1).map(|index| undoable[index]);
         cases.push(format!("timed out without: {}", silent.collect::<Vec<_>>().join(", ")));

@@ -142,7 +142,10 @@ impl<'a, D: Data> Judge<'a, D> {
                 reached.case(format!("answered twice: {}", name(command)));
                 Vec::new()
             }
-            _ if self.ended.is_some() => Vec::new(),
+            Input::Answered { command, .. } if self.ended.is_some() => {
+                reached.case(format!("answered after the end: {}", name(command)));
+                Vec::new()
+            }
             Input::Answered { command, answer } => {
                 self.told.insert(command.clone(), answer.clone());
                 self.take_first(command, answer, now, reached)
@@ -190,9 +193,13 @@ impl<'a, D: Data> Judge<'a, D> {
         if self.is_past_deadline(now) && !is_late {
             reached.case(format!("past the deadline: {}", name(command)));
         }
+        if self.times(command) > 1 && !is_late {
+            reached.case(format!("answered when asked again: {}", name(command)));
+        }
+        let when = if self.is_undone(step) { "after its undo" } else { "late" };
         match answer {
-            Answer::Done if is_late => reached.case(format!("done late: {step}")),
-            Answer::Refused(_) if is_late => reached.case(format!("refused late: {step}")),
+            Answer::Done if is_late => reached.case(format!("done {when}: {step}")),
+            Answer::Refused(_) if is_late => reached.case(format!("refused {when}: {step}")),
             Answer::Refused(reason) => {
                 reached.case(format!("refused: {step}"));
                 let is_forward = self.saga.step(step).is_some_and(|step| matches!(step.kind, Kind::Forward));
@@ -321,8 +328,12 @@ impl<'a, D: Data> Judge<'a, D> {
     }
 
     fn make(&self, id: &CommandId) -> D::Command {
-        let make = self.saga.step(&id.step).and_then(|step| step.maker(id.direction));
-        make.expect("only ids that the book expects come here")(&self.data, id)
+        let step = self.saga.step(&id.step).expect("only ids that the book expects come here");
+        match (id.direction, &step.kind) {
+            (Direction::Undo, Kind::SideBySide { undo }) => undo(&self.data, id),
+            (Direction::Do, _) => (step.run)(&self.data, id),
+            (Direction::Undo, Kind::Pivot | Kind::Forward) => self.fail("a step that has no undo is to be undone"),
+        }
     }
 
     /// The command whose refusal parked the saga.

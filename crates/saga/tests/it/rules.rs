@@ -277,6 +277,15 @@ fn a_saga_that_begins_at_its_pivot_survives_anything() {
 }
 
 #[test]
+fn a_saga_with_one_step_before_its_pivot_survives_anything() {
+    let saga = Saga::named("one")
+        .side_by_side([step("reserve room", |trip: &Trip, id| trip.says("a", id), |trip, id| trip.says("b", id))])
+        .pivot("charge card", |trip, id| trip.says("c", id))
+        .ends();
+    exhaust(&saga, &to_lisbon(), &[No::Full]);
+}
+
+#[test]
 fn three_side_by_side_survive_anything() {
     let saga = Saga::named("three")
         .side_by_side([
