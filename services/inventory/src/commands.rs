@@ -20,7 +20,7 @@ pub struct Commands {
 
 impl Commands {
     /// Commands for `writer`.
-    pub fn new(writer: Writer) -> Self {
+    pub(crate) fn new(writer: Writer) -> Self {
         Self { writer }
     }
 }

@@ -22,7 +22,7 @@ mod receive;
 mod stock;
 mod store;
 mod transaction;
-pub mod writer;
+mod writer;
 
 use anyhow::Context;
 use axum::extract::FromRef;

@@ -25,7 +25,7 @@ use crate::{
 const WAITING_MAX: usize = 256;
 /// Brings jobs to the stock writer.
 #[derive(Debug, Clone)]
-pub struct Writer {
+pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
 }
 
@@ -39,7 +39,7 @@ type WaitingReceipt = (Delivery, oneshot::Sender<Result<Receipt, ReceiveError>>)
 
 impl Writer {
     /// A writer, and its work, which goes on until the last clone of the writer is dropped.
-    pub fn start(db: Database, clock: Clock) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn start(db: Database, clock: Clock) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         (Self { jobs }, work(db, clock, waiting))
     }
