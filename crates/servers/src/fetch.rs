@@ -70,9 +70,9 @@ impl Server {
     /// What must be on the machine to fetch and run it.
     fn require_needs(self) -> Result<(), ServerError> {
         match self {
-            Self::Postgres => needs::require_maven(),
+            // Maven itself runs on Java.
+            Self::Postgres | Self::Kafka => needs::require_java().and_then(|()| needs::require_maven()),
             Self::Mongo => needs::require_pip(),
-            Self::Kafka => needs::require_java().and_then(|()| needs::require_maven()),
         }
     }
 }
@@ -208,9 +208,10 @@ impl Work {
             return Ok(());
         }
         let said = fs::read_to_string(&said).unwrap_or_default();
-        // Maven complains at length; the reason comes first.
-        let complaint = said.lines().find(|line| line.contains("ERROR")).or(said.lines().next_back());
-        let last_words = complaint.unwrap_or("it said nothing").chars().take(400).collect();
+        // They complain at length; the reason comes first. Before the word stand colours and brackets.
+        let complaint = said.lines().find_map(|line| line.split_once("ERROR")).map(|(_, reason)| reason);
+        let complaint = complaint.or(said.lines().next_back()).unwrap_or("it said nothing");
+        let last_words = complaint.trim_start_matches([']', ':', ' ']).chars().take(400).collect();
         Err(ServerError::Fetch { server: server.name(), tool, last_words })
     }
 }

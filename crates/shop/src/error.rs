@@ -26,7 +26,9 @@ pub enum ShopError {
     #[error("{0}")]
     Background(String),
     /// The shop was told to stop, and did not.
-    #[error("the shop (process {pid}) does not stop: look at `cargo shop logs`, or kill the process; nothing outlives it")]
+    #[error(
+        "the shop (process {pid}) does not stop: look at `cargo shop logs`, or kill the process; nothing outlives it"
+    )]
     WouldNotStop {
         /// The process that supervises it.
         pid: u32,

@@ -33,7 +33,7 @@ pub fn show(folder: &Path, name: Option<&str>, follow: bool) -> Result<(), ShopE
     let mut tails: Vec<Tail> = chosen.into_iter().map(|file| Tail::new(file, prefixed)).collect();
     loop {
         for tail in &mut tails {
-            if tail.show().is_err() {
+            if tail.show(&mut io::stdout().lock()).is_err() {
                 return Ok(());
             }
         }
@@ -61,7 +61,7 @@ impl Tail {
     }
 
     /// Writes the whole lines that are new. A log that was put aside begins anew.
-    fn show(&mut self) -> io::Result<()> {
+    fn show(&mut self, out: &mut impl Write) -> io::Result<()> {
         let Ok(mut file) = File::open(&self.file) else { return Ok(()) };
         if file.metadata()?.len() < self.position {
             self.position = 0;
@@ -70,7 +70,6 @@ impl Tail {
         let mut bytes = Vec::new();
         self.position += file.read_to_end(&mut bytes)? as u64;
         self.rest.push_str(&String::from_utf8_lossy(&bytes));
-        let mut out = io::stdout().lock();
         while let Some((line, rest)) = self.rest.split_once('\n') {
             writeln!(out, "{}{line}", self.prefix)?;
             self.rest = rest.to_owned();
@@ -88,4 +87,38 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 fn stem(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(tail: &mut Tail) -> String {
+        let mut out = Vec::new();
+        tail.show(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_shown_once_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("order.log");
+        fs::write(&file, "one\ntw").unwrap();
+        let mut tail = Tail::new(file.clone(), true);
+        assert_eq!(shown(&mut tail), "order      | one\n");
+        fs::write(&file, "one\ntwo\n").unwrap();
+        assert_eq!(shown(&mut tail), "order      | two\n");
+        assert_eq!(shown(&mut tail), "");
+        fs::write(&file, "new\n").unwrap();
+        assert_eq!(shown(&mut tail), "order      | new\n", "the old one was put aside");
+    }
+
+    #[test]
+    fn an_unknown_part_is_told_from_the_known() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(logs(folder.path())).unwrap();
+        fs::write(logs(folder.path()).join("kafka.log"), "").unwrap();
+        let refused = show(folder.path(), Some("kafak"), false).unwrap_err().to_string();
+        assert_eq!(refused, "there is no kafak: the parts are kafka");
+    }
 }

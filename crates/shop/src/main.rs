@@ -3,6 +3,7 @@
 mod args;
 
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -27,7 +28,8 @@ use web::access::Principal;
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    tracing_subscriber::fmt().compact().with_target(false).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let logs = tracing_subscriber::fmt().compact().with_target(false).with_env_filter(filter);
+    logs.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
     match run(Args::parse().command).await {
         Ok(code) => code,
         Err(error) => {
@@ -82,7 +84,8 @@ async fn bring_up(folder: &Path, args: UpArgs) -> anyhow::Result<ExitCode> {
         background::leave_terminal()?;
         in_foreground(options(bin_dir, &args)).await
     } else if args.detach {
-        in_background(folder, &bin_dir, &args).await
+        // What runs in the background is our child too, and is meant to stay.
+        return in_background(folder, &bin_dir, &args).await;
     } else {
         in_foreground(options(bin_dir, &args)).await
     };

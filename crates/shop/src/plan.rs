@@ -235,10 +235,9 @@ impl Plan {
         let StorePorts { orders, billing, .. } = self.ports;
         let Passwords { orders_service, billing_service, .. } = &self.passwords;
         match service {
-            Service::Order => (
-                "ORDER_DATABASE_URL",
-                format!("postgres://order_service:{orders_service}@127.0.0.1:{orders}/orders"),
-            ),
+            Service::Order => {
+                ("ORDER_DATABASE_URL", format!("postgres://order_service:{orders_service}@127.0.0.1:{orders}/orders"))
+            }
             Service::Inventory => ("INVENTORY_MONGODB_URL", self.stores().inventory),
             Service::Billing => (
                 "BILLING_DATABASE_URL",

@@ -1,10 +1,6 @@
 //! What the system knows of processes: read from `/proc`.
 
-use std::{
-    collections::HashMap,
-    fs,
-    time::Duration,
-};
+use std::{collections::HashMap, fs, time::Duration};
 
 /// Clock ticks per second in `/proc`. Linux shows 100 to every program, whatever the kernel uses inside.
 const TICKS_PER_SECOND: u64 = 100;

@@ -19,6 +19,16 @@ pub fn our_folder() -> Result<PathBuf, ShopError> {
     Ok(folder.to_owned())
 }
 
+/// Builds the services next to the running test program and returns their folder.
+///
+/// # Errors
+/// See [`build`].
+pub fn for_test() -> Result<PathBuf, ShopError> {
+    let folder = our_folder()?;
+    build(&folder)?;
+    Ok(folder)
+}
+
 /// Builds the services into `folder`, which is `<target>/debug` or `<target>/release`. Cargo shows what it does.
 ///
 /// # Errors

@@ -49,9 +49,8 @@ pub struct Product {
 
 /// All 200 products.
 pub fn catalogue() -> &'static [Product] {
-    static CATALOGUE: LazyLock<Vec<Product>> = LazyLock::new(|| {
-        serde_json::from_str(include_str!("../catalogue.json")).expect("a test reads this file")
-    });
+    static CATALOGUE: LazyLock<Vec<Product>> =
+        LazyLock::new(|| serde_json::from_str(include_str!("../catalogue.json")).expect("a test reads this file"));
     &CATALOGUE
 }
 
@@ -92,7 +91,8 @@ impl Inventory<'_> {
             return Ok(());
         }
         // The same key at every try, so the pieces come in once.
-        let receipt = self.client.post(format!("{}/v1/stock/{sku}/receipts", self.url)).json(&json!({ "pieces": stock }));
+        let receipt =
+            self.client.post(format!("{}/v1/stock/{sku}/receipts", self.url)).json(&json!({ "pieces": stock }));
         self.send(receipt.header("Idempotency-Key", format!("seed-{sku}"))).await
     }
 

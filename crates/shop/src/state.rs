@@ -158,3 +158,48 @@ pub fn supervisor(folder: &Path) -> Option<u32> {
     let holder = fs::read_to_string(&path).ok()?;
     if free { None } else { holder.trim().parse().ok() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn state() -> State {
+        let stores = Stores { orders: "o".into(), billing: "b".into(), inventory: "i".into(), brokers: "k".into() };
+        let services = BTreeMap::from([(Service::Order, vec!["http://127.0.0.1:7001".into()])]);
+        State { pid: 7, ready: true, services, stores, parts: Vec::new() }
+    }
+
+    #[test]
+    fn a_shop_is_up_as_long_as_its_lock_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(State::read(folder.path()), Err(ShopError::NotRunning)), "nothing was ever there");
+        let lock = Lock::take(folder.path()).unwrap();
+        state().write(folder.path()).unwrap();
+        assert_eq!(State::read(folder.path()).unwrap().url(Service::Order), "http://127.0.0.1:7001");
+        assert_eq!(supervisor(folder.path()), Some(std::process::id()));
+        drop(lock);
+        assert!(matches!(State::read(folder.path()), Err(ShopError::NotRunning)), "what is written is stale");
+        assert_eq!(supervisor(folder.path()), None);
+    }
+
+    #[test]
+    fn there_is_one_shop_per_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        let second = Lock::take(folder.path()).unwrap_err();
+        assert!(matches!(second, ShopError::Running { pid } if pid == std::process::id()), "{second}");
+        drop(lock);
+        state().write(folder.path()).unwrap();
+        let _lock = Lock::take(folder.path()).unwrap();
+        assert!(State::read(folder.path()).is_err(), "what the shop before wrote down is void");
+    }
+
+    #[test]
+    fn passwords_are_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        state().write(folder.path()).unwrap();
+        assert_eq!(fs::metadata(folder.path().join(FILE)).unwrap().mode() & 0o777, 0o600);
+    }
+}

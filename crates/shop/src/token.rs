@@ -59,3 +59,38 @@ pub fn sign(folder: &Path, principal: &Principal, ttl: Duration) -> Result<Strin
     let signer = Signer::from_pem(&pem).map_err(|_| ShopError::Keys(keys(folder)))?;
     Ok(signer.sign(principal, ttl))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use contracts::CustomerId;
+    use web::access::Verifier;
+
+    use super::*;
+
+    #[test]
+    fn services_believe_the_tokens_also_after_a_second_start() {
+        let folder = tempfile::tempdir().unwrap();
+        make_keys(folder.path()).unwrap();
+        let verifier = Verifier::from_pem(&fs::read_to_string(public_key_file(folder.path())).unwrap()).unwrap();
+        make_keys(folder.path()).unwrap();
+        let customer = Principal::Customer(CustomerId::mint());
+        let token = sign(folder.path(), &customer, Duration::from_secs(60)).unwrap();
+        assert_eq!(verifier.verify(&token), Ok(customer));
+    }
+
+    #[test]
+    fn the_private_key_is_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        make_keys(folder.path()).unwrap();
+        assert_eq!(fs::metadata(private_key_file(folder.path())).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn without_keys_there_is_no_shop() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = sign(folder.path(), &Principal::Operator, Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(refused, ShopError::NotRunning), "{refused}");
+    }
+}
