@@ -18,3 +18,4 @@ mod run;
 pub use kafka::kafka;
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};
 pub use postgres::{TestDatabase, TestPostgres, postgres};
+pub use run::folder;

@@ -25,7 +25,7 @@ struct Run {
 }
 
 /// The folder of this process, created at the first call, removed after our end.
-pub(crate) fn folder() -> &'static Path {
+pub fn folder() -> &'static Path {
     static RUN: OnceLock<Run> = OnceLock::new();
     let run = RUN.get_or_init(|| {
         let temp = env::temp_dir();
