@@ -15,12 +15,13 @@ pub(crate) mod stock;
 use std::time::Duration;
 
 use bson::{Document, doc};
-use messaging::HandleError;
+use messaging::{HandleError, mongo::Transaction};
 use mongodb::{
     Client, Database,
     error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR},
     options::{Acknowledgment, ClientOptions, WriteConcern},
 };
+use serde::de::DeserializeOwned;
 
 /// The server's code for a collection that exists, from MongoDB's `error_codes.yml`.
 const NAMESPACE_EXISTS: i32 = 48;
@@ -94,6 +95,26 @@ pub(crate) async fn prepare(db: &Database) -> mongodb::error::Result<()> {
     create(db, stock::COLLECTION, stock::validator()).await?;
     create(db, hold::COLLECTION, hold::validator()).await?;
     create(db, movement::COLLECTION, movement::validator()).await
+}
+
+/// More documents than any reply has.
+const WHOLE: u32 = i32::MAX.cast_unsigned();
+
+/// All documents of `collection` that match, as `tx` sees them: in one round trip, where the driver would fetch the
+/// hundred-and-second document and all behind it in another.
+async fn all<T: DeserializeOwned + Send + Sync>(
+    tx: &mut Transaction,
+    collection: &str,
+    filter: Document,
+) -> Result<Vec<T>, StoreError> {
+    let (session, db) = tx.parts();
+    let collection = db.collection::<T>(collection);
+    let mut cursor = collection.find(filter).batch_size(WHOLE).session(&mut *session).await?;
+    let mut found = Vec::new();
+    while let Some(document) = cursor.next(session).await.transpose()? {
+        found.push(document);
+    }
+    Ok(found)
 }
 
 async fn create(db: &Database, collection: &str, validator: Document) -> mongodb::error::Result<()> {

@@ -50,7 +50,7 @@ pub(super) fn validator() -> Document {
 /// The holds of `orders`, as far as there are any.
 pub(crate) async fn load(tx: &mut Transaction, orders: &HashSet<OrderId>) -> Result<Holds, StoreError> {
     let ids: Vec<bson::Uuid> = orders.iter().map(|order| order.as_uuid().into()).collect();
-    let found: Vec<Stored> = tx.find(COLLECTION, doc! { "_id": { "$in": ids } }).await?;
+    let found: Vec<Stored> = super::all(tx, COLLECTION, doc! { "_id": { "$in": ids } }).await?;
     Ok(found.into_iter().map(Hold::from).collect())
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn load(
     receipts: &[&ReceiptId],
 ) -> Result<HashMap<ReceiptId, Receipt>, StoreError> {
     let ids: Vec<&str> = receipts.iter().map(|id| id.as_str()).collect();
-    let found: Vec<Stored> = tx.find(COLLECTION, doc! { "_id": { "$in": ids } }).await?;
+    let found: Vec<Stored> = super::all(tx, COLLECTION, doc! { "_id": { "$in": ids } }).await?;
     Ok(found.into_iter().map(Receipt::from).map(|receipt| (receipt.id.clone(), receipt)).collect())
 }
 

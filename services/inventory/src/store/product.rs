@@ -27,7 +27,7 @@ struct Stored {
 
 /// The product with this SKU, as the transaction sees it.
 pub(crate) async fn load(tx: &mut Transaction, sku: &Sku) -> Result<Option<Product>, StoreError> {
-    let found: Vec<Stored> = tx.find(COLLECTION, doc! { "_id": sku.as_str() }).await?;
+    let found: Vec<Stored> = super::all(tx, COLLECTION, doc! { "_id": sku.as_str() }).await?;
     Ok(found.into_iter().next().map(Product::from))
 }
 

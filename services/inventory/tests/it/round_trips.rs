@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use contracts::OrderId;
+use bson::doc;
+use contracts::{OrderId, inventory::InventoryCommand};
 use mongodb::{
     Client,
     event::{EventHandler, command::CommandEvent},
@@ -11,33 +12,37 @@ use mongodb::{
 
 use crate::world::{Feed, World, hold, release};
 
+/// More than the 101 documents that the server puts into a first reply unless told otherwise.
+const MANY: usize = 150;
+
 #[tokio::test]
 async fn a_batch_of_any_size_takes_as_many_round_trips() {
-    let mut world = World::with_stock(&[("MUG", 5_000), ("CUP", 5_000)]).await;
+    let mut world = World::new().await;
+    let skus: Vec<String> = (0..MANY).map(|number| format!("SKU-{number}")).collect();
+    let levels = skus.iter().map(|sku| doc! { "_id": sku, "on_hand": 1_000_i64, "held": 0_i64 });
+    world.db.collection::<bson::Document>("stock").insert_many(levels).await.unwrap();
     let sent: Arc<Mutex<Vec<String>>> = Arc::default();
     let client = client(&world, sent.clone()).await;
     let mut feed = world.another(client, 1).await;
+
     let accept = ["update consumer_offset", "find inbox", "insert inbox"];
     let end = ["insert outbox", "commitTransaction admin"];
-    let first = [&accept[..], &["find hold", "find stock", "update stock", "insert hold"], &end].concat();
-    for size in [1, 400] {
+    let hold_stock = [&accept[..], &["find hold", "find stock", "update stock", "insert hold"], &end].concat();
+    let release_stock = [&accept[..], &["find hold", "find stock", "update stock", "update hold"], &end].concat();
+    let answer_again = [&accept[..], &["find hold"], &end].concat();
+    for size in [1, MANY] {
         let orders: Vec<OrderId> = (0..size).map(|_| OrderId::mint()).collect();
-        let holds: Vec<_> = orders.iter().map(|order| hold(*order, &[("MUG", 1), ("CUP", 1)])).collect();
-        assert_eq!(round_trips(&mut feed, &holds, &sent).await, first, "{size} holds");
+        let holds: Vec<_> = orders.iter().zip(&skus).map(|(order, sku)| hold(*order, &[(sku, 1)])).collect();
+        let releases: Vec<_> = orders.iter().map(|order| release(*order)).collect();
+        assert_eq!(round_trips(&mut feed, &holds, &sent).await, hold_stock, "{size} holds");
+        assert_eq!(round_trips(&mut feed, &releases, &sent).await, release_stock, "{size} releases");
+        assert_eq!(round_trips(&mut feed, &releases, &sent).await, answer_again, "{size} releases that come again");
     }
-    let order = OrderId::mint();
-    feed.feed(&[hold(order, &[("MUG", 1)])]).await.unwrap();
-    let undo = [&accept[..], &["find hold", "find stock", "update stock", "update hold"], &end].concat();
-    assert_eq!(round_trips(&mut feed, &[release(order)], &sent).await, undo);
-    let again = [&accept[..], &["find hold"], &end].concat();
-    assert_eq!(round_trips(&mut feed, &[release(order)], &sent).await, again, "nothing changes, an answer goes out");
+    assert_eq!(world.open_holds().await, 0);
+    assert_eq!(world.answers().await.len(), 3 * (MANY + 1));
 }
 
-async fn round_trips(
-    feed: &mut Feed,
-    batch: &[contracts::inventory::InventoryCommand],
-    sent: &Mutex<Vec<String>>,
-) -> Vec<String> {
+async fn round_trips(feed: &mut Feed, batch: &[InventoryCommand], sent: &Mutex<Vec<String>>) -> Vec<String> {
     sent.lock().unwrap().clear();
     feed.feed(batch).await.unwrap();
     sent.lock().unwrap().clone()
