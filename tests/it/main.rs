@@ -1,1 +1,7 @@
-//! The whole shop under test.
+//! The whole shop under test: real servers, the services as processes, orders over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod buying;
+mod crashes;
+mod tidy;
+mod world;

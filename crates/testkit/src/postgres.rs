@@ -85,13 +85,19 @@ impl TestPostgres {
         let mut admin = self.admin().await?;
         let names: Vec<String> = sqlx::query_scalar("select datname from pg_database").fetch_all(&mut admin).await?;
         for name in names.iter().filter(|name| run::is_stale(name)) {
-            let slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots \
-                         where database = $1 and not active";
-            sqlx::query_scalar::<_, ()>(slots).bind(name).fetch_all(&mut admin).await?;
-            sqlx::raw_sql(AssertSqlSafe(format!("drop database if exists {name} with (force)")))
-                .execute(&mut admin)
-                .await?;
+            // Another run may be dropping it, too.
+            if let Err(error) = drop_database(&mut admin, name).await {
+                eprintln!("testkit: {name} is left to others to drop: {error}");
+            }
         }
         admin.close().await
     }
+}
+
+async fn drop_database(admin: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    let slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots \
+                 where database = $1 and not active";
+    sqlx::query_scalar::<_, ()>(slots).bind(name).fetch_all(&mut *admin).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).execute(admin).await?;
+    Ok(())
 }

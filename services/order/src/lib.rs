@@ -42,8 +42,6 @@ use web::access::Verifier;
 
 use crate::{answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled};
 
-/// The slot of Postgres' log that the relay reads.
-const SLOT: &str = "outbox";
 /// The most messages of one transaction.
 const BATCH: usize = 500;
 
@@ -65,7 +63,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let db = connect(&config).await?;
     let broker = config.broker();
     broker.ensure_topics(&service::topics::specs()).await.context("the topics could not be created")?;
-    relay::prepare(&db, SLOT).await.context("the replication slot could not be created")?;
+    let slot = slot(&db);
+    relay::prepare(&db, &slot).await.context("the replication slot could not be created")?;
     let public_key = std::fs::read_to_string(&config.token_public_key_file)
         .with_context(|| format!("{} cannot be read", config.token_public_key_file.display()))?;
     let (committer, queue) = Committer::new();
@@ -81,7 +80,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = tasks.stop_token();
     let relay_config = relay::RelayConfig {
         database_url: config.order_database_url.expose().clone(),
-        slot: SLOT.into(),
+        slot,
         source: "order".into(),
     };
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
@@ -103,6 +102,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let routes = http::routes(app).merge(web::health::routes(move || ready.load(Ordering::Relaxed)));
     tasks.spawn("http", web::serve::serve(listener, routes, stop));
     tasks.run_until_stopped().await
+}
+
+/// The slot of Postgres' log that the relay reads. A slot belongs to a database, its name to the whole server.
+fn slot(db: &PgPool) -> String {
+    format!("outbox_{}", db.connect_options().get_database().unwrap_or("order"))
 }
 
 /// Connects, and brings the schema up to date.

@@ -1,0 +1,51 @@
+//! X: the three stores agree about every order.
+
+use super::{
+    Books, Finding,
+    books::{Hold, HoldLine, HoldState, Order, Payment},
+};
+
+pub(super) fn findings(books: &Books) -> Vec<Finding> {
+    let in_state = |status: &'static str| books.orders.values().filter(move |order| order.status == status);
+    vec![
+        Finding::of("X1 a confirmed order is paid in full", in_state("confirmed"), |order| {
+            let paid = books.payments.get(&order.id).is_some_and(|payment| pays(payment, order));
+            (!paid).then(|| format!("order {}", order.id))
+        }),
+        Finding::of("X1 a confirmed order holds all its lines", in_state("confirmed"), |order| {
+            let held = books.holds.get(&order.id).is_some_and(|hold| covers(hold, order));
+            (!held).then(|| format!("order {}", order.id))
+        }),
+        Finding::of("X2 a cancelled order holds nothing", in_state("cancelled"), |order| {
+            let held = books.holds.get(&order.id).is_some_and(|hold| hold.state == HoldState::Open);
+            held.then(|| format!("order {}", order.id))
+        }),
+        Finding::of("X2 a cancelled order is charged nothing", in_state("cancelled"), |order| {
+            let state = books.payments.get(&order.id).map_or("none", |payment| payment.state.as_str());
+            let free = matches!(state, "none" | "refused" | "voided" | "tombstone");
+            (!free).then(|| format!("order {}: its payment is {state}", order.id))
+        }),
+        Finding::of("X3 every payment has its order", books.payments.keys(), |id| {
+            (!books.orders.contains_key(id)).then(|| format!("the payment of {id}"))
+        }),
+        Finding::of("X3 every hold has its order", books.holds.keys(), |id| {
+            (!books.orders.contains_key(id)).then(|| format!("the hold of {id}"))
+        }),
+    ]
+}
+
+fn pays(payment: &Payment, order: &Order) -> bool {
+    let amount = payment.amount.zip(payment.currency.as_deref());
+    payment.state == "captured" && amount == Some(order.total()) && payment.customer_id == Some(order.customer_id)
+}
+
+fn covers(hold: &Hold, order: &Order) -> bool {
+    let mut held = hold.lines.clone();
+    let ordered = order.lines.0.iter();
+    let mut ordered: Vec<HoldLine> = ordered
+        .map(|line| HoldLine { sku: line.sku.as_str().to_owned(), quantity: line.quantity.get().into() })
+        .collect();
+    held.sort();
+    ordered.sort();
+    hold.state == HoldState::Open && held == ordered
+}

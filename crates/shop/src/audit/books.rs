@@ -1,0 +1,223 @@
+//! Everything the audit looks at, read from the three stores.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context;
+use contracts::{Money, OrderId, order::OrderEvent};
+use mongodb::{
+    Client, Database,
+    bson::{Document, doc},
+};
+use serde::Deserialize;
+use sqlx::{FromRow, PgPool};
+use uuid::Uuid;
+
+/// Read access to the stores of the three services.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    orders: PgPool,
+    billing: PgPool,
+    inventory: Database,
+}
+
+/// What the three services have written down.
+#[derive(Debug, Clone, Default)]
+pub struct Books {
+    pub(super) orders: BTreeMap<Uuid, Order>,
+    pub(super) events: BTreeMap<Uuid, Vec<(i32, OrderEvent)>>,
+    pub(super) sagas: Vec<Saga>,
+    /// For each saga, the numbers of its log.
+    pub(super) saga_log: BTreeMap<Uuid, Vec<i32>>,
+    pub(super) stock: Vec<Stock>,
+    pub(super) movements: Vec<Movement>,
+    pub(super) holds: BTreeMap<Uuid, Hold>,
+    pub(super) payments: BTreeMap<Uuid, Payment>,
+    pub(super) postings: Vec<Posting>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Order {
+    pub(super) id: Uuid,
+    pub(super) customer_id: Uuid,
+    pub(super) status: String,
+    pub(super) version: i32,
+    pub(super) total_amount: i64,
+    pub(super) total_currency: String,
+    pub(super) lines: sqlx::types::Json<Vec<contracts::order::OrderLine>>,
+    pub(super) cancel_reason: Option<sqlx::types::Json<contracts::order::CancelReason>>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Saga {
+    pub(super) id: Uuid,
+    pub(super) order_id: Uuid,
+    pub(super) state: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Stock {
+    #[serde(rename = "_id")]
+    pub(super) sku: String,
+    pub(super) on_hand: i64,
+    pub(super) held: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Movement {
+    pub(super) kind: String,
+    pub(super) sku: String,
+    pub(super) pieces: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Hold {
+    #[serde(rename = "_id")]
+    pub(super) order: mongodb::bson::Uuid,
+    pub(super) state: HoldState,
+    pub(super) lines: Vec<HoldLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) enum HoldState {
+    Open,
+    Released,
+    Refused(serde::de::IgnoredAny),
+    Tombstone,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(super) struct HoldLine {
+    pub(super) sku: String,
+    pub(super) quantity: i64,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Payment {
+    pub(super) order_id: Uuid,
+    pub(super) state: String,
+    pub(super) customer_id: Option<Uuid>,
+    pub(super) amount: Option<i64>,
+    pub(super) currency: Option<String>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Posting {
+    pub(super) entry_id: Uuid,
+    pub(super) order_id: Uuid,
+    pub(super) kind: String,
+    pub(super) account: String,
+    pub(super) amount: i64,
+    pub(super) currency: String,
+}
+
+impl Stores {
+    /// Connects to the stores by their URLs.
+    ///
+    /// # Errors
+    /// If one of them cannot be reached.
+    pub async fn connect(orders: &str, billing: &str, inventory: &str) -> anyhow::Result<Self> {
+        let inventory = Client::with_uri_str(inventory).await.context("MongoDB cannot be reached")?;
+        Ok(Self {
+            orders: PgPool::connect(orders).await.context("the order database cannot be reached")?,
+            billing: PgPool::connect(billing).await.context("the billing database cannot be reached")?,
+            inventory: inventory.default_database().context("the MongoDB URL names no database")?,
+        })
+    }
+
+    /// Waits until no saga is running, at most for `at_most`. Gives back how many still are.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn settle(&self, at_most: Duration) -> anyhow::Result<i64> {
+        let deadline = tokio::time::Instant::now() + at_most;
+        loop {
+            let running: i64 =
+                sqlx::query_scalar("select count(*) from saga where state = 'running'").fetch_one(&self.orders).await?;
+            if running == 0 || tokio::time::Instant::now() >= deadline {
+                return Ok(running);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Whatever the databases say, and what cannot be read back.
+    pub async fn read(&self) -> anyhow::Result<Books> {
+        let orders: Vec<Order> = rows(
+            &self.orders,
+            "select id, customer_id, status, version, total_amount, total_currency, lines, cancel_reason from orders",
+        )
+        .await?;
+        let log: Vec<(Uuid, i32)> = rows(&self.orders, "select saga_id, seq from saga_log order by saga_id, seq").await?;
+        let payments: Vec<Payment> =
+            rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
+        let postings = "select entry_id, order_id, kind, account, amount, currency
+                        from ledger_posting join ledger_entry on ledger_entry.id = entry_id";
+        let holds: Vec<Hold> = self.documents("hold").await?;
+        let mut books = Books {
+            orders: orders.into_iter().map(|order| (order.id, order)).collect(),
+            events: self.events().await?,
+            sagas: rows(&self.orders, "select id, order_id, state from saga").await?,
+            stock: self.documents("stock").await?,
+            movements: self.documents("movement").await?,
+            holds: holds.into_iter().map(|hold| (Uuid::from_bytes(hold.order.bytes()), hold)).collect(),
+            payments: payments.into_iter().map(|payment| (payment.order_id, payment)).collect(),
+            postings: rows(&self.billing, postings).await?,
+            saga_log: BTreeMap::new(),
+        };
+        for (saga, seq) in log {
+            books.saga_log.entry(saga).or_default().push(seq);
+        }
+        Ok(books)
+    }
+
+    async fn events(&self) -> anyhow::Result<BTreeMap<Uuid, Vec<(i32, OrderEvent)>>> {
+        let query = "select order_id, version, data from order_events order by order_id, version";
+        let stored: Vec<(Uuid, i32, sqlx::types::Json<OrderEvent>)> = rows(&self.orders, query).await?;
+        let mut events: BTreeMap<Uuid, Vec<(i32, OrderEvent)>> = BTreeMap::new();
+        for (order, version, event) in stored {
+            events.entry(order).or_default().push((version, event.0));
+        }
+        Ok(events)
+    }
+
+    async fn documents<T: for<'de> Deserialize<'de>>(&self, collection: &str) -> anyhow::Result<Vec<T>> {
+        let mut cursor = self.inventory.collection::<Document>(collection).find(doc! {}).await?;
+        let mut found = Vec::new();
+        while cursor.advance().await? {
+            let document = cursor.deserialize_current()?;
+            found.push(mongodb::bson::deserialize_from_document(document).with_context(|| format!("a {collection}"))?);
+        }
+        Ok(found)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the audit reads several databases, which no checked query can")]
+async fn rows<T>(pool: &PgPool, query: &'static str) -> anyhow::Result<Vec<T>>
+where
+    T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
+{
+    sqlx::query_as(query).fetch_all(pool).await.with_context(|| query.to_owned())
+}
+
+impl Order {
+    pub(super) fn total(&self) -> (i64, &str) {
+        (self.total_amount, &self.total_currency)
+    }
+}
+
+/// An amount and the code of its currency, as the stores have it.
+pub(super) fn columns(money: &Money) -> (i64, &'static str) {
+    (money.amount, money.currency.code())
+}
+
+/// The order an event belongs to.
+pub(super) fn order_of(event: &OrderEvent) -> OrderId {
+    match event {
+        OrderEvent::Placed { order, .. } | OrderEvent::Confirmed { order, .. } | OrderEvent::Cancelled { order, .. } => {
+            *order
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! O: orders are the folds of their events.
+
+use contracts::order::OrderEvent;
+use uuid::Uuid;
+
+use super::{
+    Books, Finding,
+    books::{Order, columns, order_of},
+};
+
+pub(super) fn findings(books: &Books) -> Vec<Finding> {
+    vec![
+        Finding::of("O1 every order has ended", books.orders.values(), |order| {
+            (order.status == "pending").then(|| format!("order {} is pending", order.id))
+        }),
+        Finding::of("O3 an order's events are numbered 1..n without gaps", &books.events, |(order, events)| {
+            let whole = events.iter().zip(1..).all(|((version, event), n)| *version == n && said(event) == n.cast_unsigned());
+            (!whole).then(|| format!("order {order}"))
+        }),
+        Finding::of("O4 every order is the fold of its events", books.orders.values(), |order| {
+            let events = books.events.get(&order.id).map_or(&[][..], Vec::as_slice);
+            differs(order, events).map(|what| format!("order {}: {what}", order.id))
+        }),
+        Finding::of("O4 every stream of events has its order", books.events.keys(), |id: &Uuid| {
+            (!books.orders.contains_key(id)).then(|| format!("events of {id}"))
+        }),
+    ]
+}
+
+/// What the fold of `events` says otherwise than the stored order. A fold of its own: the audit shares no code with
+/// the service it judges.
+fn differs(order: &Order, events: &[(i32, OrderEvent)]) -> Option<String> {
+    let Some((_, OrderEvent::Placed { customer, lines, total, .. })) = events.first() else {
+        return Some("its first event does not place it".to_owned());
+    };
+    let (status, reason) = match events {
+        [_] => ("pending", None),
+        [_, (_, OrderEvent::Confirmed { .. })] => ("confirmed", None),
+        [_, (_, OrderEvent::Cancelled { reason, .. })] => ("cancelled", Some(reason)),
+        _ => return Some(format!("{} events, which cannot follow one another", events.len())),
+    };
+    let same = [
+        ("customer", order.customer_id == customer.as_uuid()),
+        ("lines", order.lines.0 == *lines),
+        ("total", order.total() == columns(total)),
+        ("status", order.status == status),
+        ("reason", order.cancel_reason.as_ref().map(|stored| &stored.0) == reason),
+        ("version", usize::try_from(order.version) == Ok(events.len())),
+        ("order", events.iter().all(|(_, event)| order_of(event).as_uuid() == order.id)),
+    ];
+    same.iter().find(|(_, same)| !same).map(|(what, _)| format!("its {what} is not that of its events"))
+}
+
+fn said(event: &OrderEvent) -> u32 {
+    match event {
+        OrderEvent::Placed { version, .. }
+        | OrderEvent::Confirmed { version, .. }
+        | OrderEvent::Cancelled { version, .. } => *version,
+    }
+}

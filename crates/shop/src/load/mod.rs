@@ -1,0 +1,263 @@
+//! A closed loop of customers: each places an order, waits until it has settled, and places the next.
+//!
+//! What it costs is read from the kernel's own accounting, for every process of the shop but this one.
+
+mod cpu;
+mod report;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use contracts::Sku;
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+pub use cpu::{Cost, Usage};
+pub use report::Report;
+
+/// How long a customer waits for an order to settle, in seconds.
+const WAIT_S: u32 = 30;
+/// The most lines of one order.
+const LINES: usize = 3;
+/// The most pieces of one line.
+const PIECES: u32 = 2;
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Orders that are measured.
+    pub orders: u64,
+    /// Orders placed before, and not measured.
+    pub warm_up: u64,
+    /// Customers at once.
+    pub connections: u64,
+    /// How many of a hundred cards are declined.
+    pub declined_percent: u8,
+}
+
+/// Whom to do it to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The order services, each `http://host:port`; customers are dealt out over them.
+    pub order_urls: Vec<String>,
+    /// The inventory service.
+    pub inventory_url: String,
+    /// An access token for each customer; they are dealt out, too.
+    pub tokens: Vec<String>,
+    /// Every process of the shop: its name, and its id or that of its parent.
+    pub processes: Vec<(String, u32)>,
+}
+
+/// How orders ended, and how long each took.
+#[derive(Debug, Clone)]
+struct Tally {
+    confirmed: u64,
+    cancelled: u64,
+    /// From the request to the settled order. Unit: microseconds.
+    latency_us: Histogram<u64>,
+}
+
+/// Runs the load: first the warm-up, then what is measured.
+///
+/// # Errors
+/// If the shop cannot be reached, refuses an order, or does not settle one in time.
+pub async fn run(target: &Target, load: &Load) -> anyhow::Result<Report> {
+    let client = reqwest::Client::builder().pool_max_idle_per_host(usize::MAX).tcp_nodelay(true).build()?;
+    let skus = skus(&client, target).await?;
+    if load.warm_up > 0 {
+        place(&client, target, load, &skus, load.warm_up, "warming up").await?;
+    }
+    let (before, began) = (Usage::now(&target.processes)?, Instant::now());
+    let tally = place(&client, target, load, &skus, load.orders, "measuring").await?;
+    let took = began.elapsed();
+    let cost = Usage::now(&target.processes)?.since(&before);
+    Ok(Report::new(load, &tally, took, cost))
+}
+
+async fn place(
+    client: &reqwest::Client,
+    target: &Target,
+    load: &Load,
+    skus: &[Sku],
+    orders: u64,
+    phase: &'static str,
+) -> anyhow::Result<Tally> {
+    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {pos}/{len} {per_sec}").expect("the template is one");
+    let bar = ProgressBar::new(orders).with_style(style.progress_chars("=> ")).with_prefix(phase);
+    let taken = std::sync::Arc::new(AtomicU64::new(0));
+    let mut customers = JoinSet::new();
+    for number in 0..load.connections {
+        let customer = Customer::new(client, target, load, skus, number);
+        let (taken, bar) = (taken.clone(), bar.clone());
+        customers.spawn(async move {
+            let mut tally = Tally::new();
+            while taken.fetch_add(1, Ordering::Relaxed) < orders {
+                customer.order(&mut tally).await?;
+                bar.inc(1);
+            }
+            anyhow::Ok(tally)
+        });
+    }
+    let mut all = Tally::new();
+    while let Some(tally) = customers.join_next().await {
+        all.add(&tally??)?;
+    }
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+/// One customer, with a connection of its own.
+struct Customer {
+    client: reqwest::Client,
+    url: String,
+    authorization: String,
+    skus: Vec<Sku>,
+    declined_percent: u8,
+}
+
+#[derive(Serialize)]
+struct Order<'s> {
+    lines: Vec<Line<'s>>,
+    payment_token: &'static str,
+}
+
+#[derive(Serialize)]
+struct Line<'s> {
+    sku: &'s Sku,
+    quantity: u32,
+}
+
+#[derive(Deserialize)]
+struct Settled {
+    id: Uuid,
+    status: String,
+}
+
+impl Customer {
+    fn new(client: &reqwest::Client, target: &Target, load: &Load, skus: &[Sku], number: u64) -> Self {
+        let deal = |among: &[String]| among[usize::try_from(number).unwrap_or(0) % among.len()].clone();
+        Self {
+            client: client.clone(),
+            url: format!("{}/v1/orders", deal(&target.order_urls)),
+            authorization: format!("Bearer {}", deal(&target.tokens)),
+            skus: skus.to_vec(),
+            declined_percent: load.declined_percent,
+        }
+    }
+
+    async fn order(&self, tally: &mut Tally) -> anyhow::Result<()> {
+        let order = self.choose();
+        let began = Instant::now();
+        let request = self.client.post(&self.url).header("authorization", &self.authorization);
+        let request = request.header("idempotency-key", Uuid::now_v7().to_string());
+        let answer = request.header("prefer", format!("wait={WAIT_S}")).json(&order).send().await?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("an order was refused with {status}: {}", answer.text().await?);
+        }
+        let settled: Settled = answer.json().await?;
+        match settled.status.as_str() {
+            "confirmed" => tally.confirmed += 1,
+            "cancelled" => tally.cancelled += 1,
+            other => bail!("order {} is still {other} after {WAIT_S} s", settled.id),
+        }
+        tally.latency_us.record(u64::try_from(began.elapsed().as_micros())?)?;
+        Ok(())
+    }
+
+    fn choose(&self) -> Order<'_> {
+        let mut random = rand::rng();
+        let mut lines: Vec<Line<'_>> = Vec::new();
+        for _ in 0..random.random_range(1..=LINES) {
+            let sku = &self.skus[random.random_range(0..self.skus.len())];
+            if lines.iter().all(|line| line.sku != sku) {
+                lines.push(Line { sku, quantity: random.random_range(1..=PIECES) });
+            }
+        }
+        let declined = random.random_range(0..100) < self.declined_percent;
+        Order { lines, payment_token: if declined { "tok_authorize_declined" } else { "tok_ok" } }
+    }
+}
+
+impl Tally {
+    fn new() -> Self {
+        let latency_us = Histogram::new(3).expect("3 significant figures are allowed");
+        Self { confirmed: 0, cancelled: 0, latency_us }
+    }
+
+    fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.confirmed += other.confirmed;
+        self.cancelled += other.cancelled;
+        Ok(self.latency_us.add(&other.latency_us)?)
+    }
+
+    fn settled(&self) -> u64 {
+        self.confirmed + self.cancelled
+    }
+
+    fn percentile(&self, percent: f64) -> Duration {
+        Duration::from_micros(self.latency_us.value_at_percentile(percent))
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Product>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    sku: Sku,
+}
+
+/// Every SKU that has plenty of stock.
+async fn skus(client: &reqwest::Client, target: &Target) -> anyhow::Result<Vec<Sku>> {
+    let mut skus = Vec::new();
+    let mut cursor = None::<String>;
+    loop {
+        let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let url = format!("{}/v1/products?limit=100{after}", target.inventory_url);
+        let page: Page = client.get(&url).send().await.and_then(reqwest::Response::error_for_status)?.json().await?;
+        skus.extend(page.data.into_iter().map(|product| product.sku));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if skus.is_empty() {
+        bail!("the shop has no products: run `cargo shop up` first");
+    }
+    in_plenty(client, target, skus).await.context("the stock could not be looked up")
+}
+
+#[derive(Deserialize)]
+struct Stock {
+    available: i64,
+}
+
+/// Fewer pieces than this, and a SKU is left alone: the load shall measure sales, not refusals.
+const PLENTY: i64 = 1000;
+
+async fn in_plenty(client: &reqwest::Client, target: &Target, skus: Vec<Sku>) -> anyhow::Result<Vec<Sku>> {
+    let mut plenty = Vec::new();
+    for sku in skus {
+        let url = format!("{}/v1/stock/{sku}", target.inventory_url);
+        let request = client.get(url).header("authorization", format!("Bearer {}", target.tokens[0]));
+        let stock: Stock = request.send().await.and_then(reqwest::Response::error_for_status)?.json().await?;
+        if stock.available >= PLENTY {
+            plenty.push(sku);
+        }
+    }
+    if plenty.is_empty() {
+        bail!("no product has {PLENTY} pieces left: start afresh with `cargo shop up --fresh`");
+    }
+    Ok(plenty)
+}

@@ -1,0 +1,73 @@
+//! Whatever dies, every order settles, and the books add up.
+
+use std::{sync::Arc, time::Duration};
+
+use super::world::{OK, World, many};
+
+/// Every service is killed while orders are on their way; each is started again, and nothing is lost or done twice.
+#[tokio::test]
+async fn a_killed_service_loses_nothing() {
+    let world = Arc::new(World::new("killed", 1).await);
+    world.product("KILL", 9_999).await;
+    let quiet = many(&world, "KILL", 50).await;
+    for service in ["order", "inventory", "billing"] {
+        let buying = tokio::task::spawn({
+            let world = world.clone();
+            async move { many(&world, "KILL", 200).await }
+        });
+        // Some orders have begun, and most are still to come.
+        let begun = world.stock_moves("KILL").await;
+        world.until_stock_moves("KILL", begun).await;
+        assert!(!buying.is_finished(), "orders are on their way when {service} dies");
+        world.shop.kill(service).await.unwrap();
+        let orders = buying.await.unwrap();
+        assert_eq!(count(&orders, "confirmed"), 120, "{service}");
+        assert_eq!(count(&orders, "cancelled"), 80, "{service}");
+    }
+    assert_eq!(count(&quiet, "confirmed"), 30);
+    let examined = world.audit().await;
+    assert!(examined.values().all(|rows| *rows > 0), "{examined:?}");
+    let restarts: u32 = world.shop.state().parts.iter().map(|part| part.restarts).sum();
+    assert_eq!(restarts, 3, "each service was started again once");
+}
+
+/// The answer to a key outlives the process that gave it.
+#[tokio::test]
+async fn the_same_key_gets_the_same_order_after_a_restart() {
+    let world = World::new("repeated", 1).await;
+    world.product("REPEAT", 10).await;
+    let customer = world.customer();
+    let first = customer.buy_with("key", "REPEAT", 1, OK).await;
+    world.shop.kill("order").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), world.shop.all_up()).await.unwrap();
+    let again = customer.buy_with("key", "REPEAT", 1, OK).await;
+    assert_eq!(first.id, again.id);
+    assert_eq!(world.stock("REPEAT").await, (10, 1));
+}
+
+/// With three processes of each service, every order still settles once.
+#[tokio::test]
+async fn replicas_share_the_work_and_the_books() {
+    let world = Arc::new(World::new("replicas", 3).await);
+    world.product("REPLICA", 9_999).await;
+    let orders = many(&world, "REPLICA", 200).await;
+    assert_eq!(count(&orders, "confirmed"), 120);
+    assert_eq!(count(&orders, "cancelled"), 80);
+    world.audit().await;
+}
+
+fn count(orders: &[super::world::Order], status: &str) -> usize {
+    orders.iter().filter(|order| order.status == status).count()
+}
+
+impl World {
+    async fn stock_moves(&self, sku: &str) -> i64 {
+        self.stock(sku).await.1
+    }
+
+    /// Waits until the held pieces of `sku` are no longer `before`.
+    async fn until_stock_moves(&self, sku: &str, before: i64) {
+        let moved = async { while self.stock_moves(sku).await == before {} };
+        tokio::time::timeout(Duration::from_secs(30), moved).await.expect("the stock moves");
+    }
+}

@@ -1,0 +1,172 @@
+//! A shop, and customers who buy from it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use contracts::CustomerId;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shop::{Options, Service, Shop, audit::Verdict, programs};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+use web::access::Principal;
+
+/// The card that works.
+pub(crate) const OK: &str = "tok_ok";
+
+/// A shop and its operator.
+pub(crate) struct World {
+    pub(crate) shop: Shop,
+    client: reqwest::Client,
+    operator: String,
+}
+
+/// An order as its customer sees it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: Uuid,
+    pub(crate) version: u32,
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) cancel_reason: Value,
+}
+
+/// Somebody with a token.
+#[derive(Clone)]
+pub(crate) struct Customer {
+    client: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+/// The shop that tests share which leave its processes alone.
+pub(crate) async fn world() -> &'static World {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    WORLD.get_or_init(|| World::new("shared", 1)).await
+}
+
+impl World {
+    /// A shop of its own, called `name`, with so many processes of each service.
+    pub(crate) async fn new(name: &str, replicas: u16) -> Self {
+        let bin_dir = programs::our_folder().unwrap();
+        static BUILT: std::sync::Once = std::sync::Once::new();
+        BUILT.call_once(build);
+        let options = Options { replicas, ..Options::for_test(testkit::folder().join(name), bin_dir) };
+        let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));
+        let client = client();
+        let operator = shop.token(&Principal::Operator).unwrap();
+        Self { shop, client, operator }
+    }
+
+    pub(crate) fn customer(&self) -> Customer {
+        let token = self.shop.token(&Principal::Customer(CustomerId::mint())).unwrap();
+        Customer { client: client(), url: format!("{}/v1/orders", self.shop.url(Service::Order)), token }
+    }
+
+    /// A product of this test alone, with so many pieces. Waits until it can be ordered.
+    pub(crate) async fn product(&self, sku: &str, pieces: u32) {
+        let url = self.shop.url(Service::Inventory);
+        let product = json!({
+            "name": sku, "description": "For a test.", "category": "Tests",
+            "price": { "amount": 1290, "currency": "EUR" }, "vat_rate": 1900,
+        });
+        let put = self.client.put(format!("{url}/v1/products/{sku}")).bearer_auth(&self.operator).json(&product);
+        put.send().await.unwrap().error_for_status().unwrap();
+        if pieces > 0 {
+            let receipt = self.client.post(format!("{url}/v1/stock/{sku}/receipts")).bearer_auth(&self.operator);
+            let receipt = receipt.header("idempotency-key", format!("first-{sku}")).json(&json!({ "pieces": pieces }));
+            receipt.send().await.unwrap().error_for_status().unwrap();
+        }
+        let customer = self.customer();
+        let known = async {
+            // A quantity beyond all stock: refused by inventory once the order service knows the product.
+            while customer.post(&Uuid::now_v7().to_string(), sku, 10_000, OK).await.status().as_u16() == 422 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), known).await.expect("the product reaches the order service");
+    }
+
+    /// Pieces on hand, and pieces held.
+    pub(crate) async fn stock(&self, sku: &str) -> (i64, i64) {
+        let stock = self.ask(Service::Inventory, &format!("/v1/stock/{sku}")).await;
+        (stock["on_hand"].as_i64().unwrap(), stock["held"].as_i64().unwrap())
+    }
+
+    pub(crate) async fn payment(&self, order: Uuid) -> String {
+        self.ask(Service::Billing, &format!("/v1/payments/{order}")).await["state"].as_str().unwrap().to_owned()
+    }
+
+    async fn ask(&self, service: Service, path: &str) -> Value {
+        let url = format!("{}{path}", self.shop.url(service));
+        let answer = self.client.get(url).bearer_auth(&self.operator).send().await.unwrap();
+        answer.error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// Audits the shop: the books must add up, and every predicate must have been shown.
+    pub(crate) async fn audit(&self) -> BTreeMap<&'static str, usize> {
+        let report = self.shop.audit().await.unwrap();
+        assert_eq!(report.verdict(), Verdict::True, "{report}");
+        report.findings.iter().map(|finding| (finding.predicate, finding.examined)).collect()
+    }
+}
+
+impl Customer {
+    /// Buys, and waits until the order has settled.
+    pub(crate) async fn buy(&self, sku: &str, quantity: u32, token: &str) -> Order {
+        self.buy_with(&Uuid::now_v7().to_string(), sku, quantity, token).await
+    }
+
+    /// Buys under a key. Whatever goes wrong on the way, the request is repeated until it is answered.
+    pub(crate) async fn buy_with(&self, key: &str, sku: &str, quantity: u32, token: &str) -> Order {
+        let settled = async {
+            loop {
+                let answer = self.request(key, sku, quantity, token).header("prefer", "wait=5").send().await;
+                if let Ok(answer) = answer
+                    && answer.status().is_success()
+                    && let Ok(order) = answer.json::<Order>().await
+                    && order.status != "pending"
+                {
+                    return order;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(90), settled).await.expect("the order settles")
+    }
+
+    pub(crate) async fn post(&self, key: &str, sku: &str, quantity: u32, token: &str) -> reqwest::Response {
+        self.request(key, sku, quantity, token).send().await.unwrap()
+    }
+
+    fn request(&self, key: &str, sku: &str, quantity: u32, token: &str) -> reqwest::RequestBuilder {
+        let order = json!({ "lines": [{ "sku": sku, "quantity": quantity }], "payment_token": token });
+        self.client.post(&self.url).bearer_auth(&self.token).header("idempotency-key", key).json(&order)
+    }
+}
+
+/// `orders` orders at once: of every ten, six are confirmed, three declined, one is out of stock (there are fewer than
+/// 10,000 pieces). No capture is refused: the scripted provider forgets in a crash whose it would have refused.
+pub(crate) async fn many(world: &Arc<World>, sku: &'static str, orders: usize) -> Vec<Order> {
+    let mut buying = tokio::task::JoinSet::new();
+    for number in 0..orders {
+        let customer = world.customer();
+        let (quantity, token) = match number % 10 {
+            0..6 => (1, OK),
+            6..9 => (1, "tok_authorize_declined"),
+            _ => (10_000, OK),
+        };
+        buying.spawn(async move { customer.buy(sku, quantity, token).await });
+    }
+    buying.join_all().await
+}
+
+/// Builds the programs under test. Does nothing within `cargo test --workspace`, which has just built them.
+fn build() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    let built = cargo.args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.unwrap().success(), "the programs under test must build");
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().build().unwrap()
+}
