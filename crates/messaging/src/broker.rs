@@ -1,6 +1,9 @@
 //! Where Kafka is, and the topics there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -14,6 +17,7 @@ use tokio::time::Instant;
 /// How long `ensure_topics` waits for a broker that is not there yet.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at what the broker shows: a new topic takes about this long to have its leaders.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -174,9 +178,9 @@ async fn metadata(admin: &Arc<AdminClient<Quiet>>) -> Result<Metadata, KafkaErro
     asked.await.unwrap_or(Err(KafkaError::Canceled))
 }
 
-/// Passes on what the C library says, at our levels: it calls a lost connection an error, we mend it.
+/// For a client of which nothing is expected but answers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Quiet;
+struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -188,18 +192,39 @@ impl ClientContext for Quiet {
     }
 }
 
-/// See [`Quiet`].
+/// Passes on what the C library says, at our levels: it calls a lost connection an error, again at each attempt to mend
+/// it. We say ourselves, and less often, that Kafka is away.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let about_connections_or_settings = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(facility, "Kafka's client says: {message}");
         }
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if !about_connections_or_settings => {
             tracing::warn!(facility, "Kafka's client says: {message}");
         }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-            tracing::debug!(facility, "Kafka's client says: {message}");
+        RDKafkaLogLevel::Error
+        | RDKafkaLogLevel::Warning
+        | RDKafkaLogLevel::Notice
+        | RDKafkaLogLevel::Info
+        | RDKafkaLogLevel::Debug => tracing::debug!(facility, "Kafka's client says: {message}"),
+    }
+}
+
+/// Lets one of many complaints about the same trouble through, every ten seconds.
+#[derive(Debug, Default)]
+pub(crate) struct Complaint {
+    last: Mutex<Option<Instant>>,
+}
+
+impl Complaint {
+    pub(crate) fn is_due(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= COMPLAIN_AGAIN);
+        if due {
+            *last = Some(Instant::now());
         }
+        due
     }
 }
 

@@ -14,14 +14,17 @@ mod positions;
 mod reader;
 mod record;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use rdkafka::error::KafkaError;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Batch, Broker, Undecodable};
 pub use record::{Flaw, Malformed};
+
+/// How long the end of a consumer waits for its leaving the group.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Any error, as far as a consumer cares.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -116,11 +119,22 @@ impl<O: Offsets> Consumer<O> {
         let _stop_when_dropped = stop.clone().drop_guard();
         let runtime = Handle::current();
         let (ended, end) = oneshot::channel();
+        let (left, leaving) = oneshot::channel::<()>();
         std::thread::Builder::new().name(format!("consumer {}", self.group)).spawn(move || {
+            let mut reader = match reader::Reader::start(self, handler, runtime, stop) {
+                Ok(reader) => reader,
+                Err(error) => return ended.send(Err(error)).ok(),
+            };
             // Nobody waits for the result if `run` was dropped.
-            ended.send(reader::Reader::start(self, handler, runtime, stop).and_then(reader::Reader::run)).ok();
+            ended.send(reader.run()).ok();
+            // Leaves the group.
+            drop(reader);
+            left.send(()).ok()
         })?;
-        end.await.unwrap_or(Err(ConsumerError::Gone))
+        let result = end.await.unwrap_or(Err(ConsumerError::Gone));
+        // With the broker away, leaving takes seconds, and the group finds out by itself.
+        timeout(LEAVE_TIMEOUT, leaving).await.ok();
+        result
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use rdkafka::{
-    ClientContext, Message as _,
+    ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, OwnedHeaders},
@@ -20,7 +20,10 @@ use rdkafka::{
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use crate::{Broker, broker};
+use crate::{
+    Broker,
+    broker::{self, Complaint},
+};
 
 /// A row of an outbox as a relay reads it from the database's log: an [`Outgoing`](crate::Outgoing) that is committed.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +167,7 @@ impl Outstanding {
 #[derive(Default)]
 struct Context {
     space: Notify,
+    complaint: Complaint,
 }
 
 impl ClientContext for Context {
@@ -172,7 +176,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "Kafka's producer reports an error");
+        if self.complaint.is_due() {
+            tracing::warn!(%error, reason, "Kafka cannot be written, waiting");
+        }
     }
 }
 
@@ -183,10 +189,7 @@ impl ProducerContext for Context {
         match result {
             Ok(_) if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 => batch.finish(Ok(())),
             Ok(_) => {}
-            Err((error, message)) => {
-                tracing::debug!(topic = message.topic(), %error, "a message was not delivered");
-                batch.finish(Err(error.clone().into()));
-            }
+            Err((error, _)) => batch.finish(Err(error.clone().into())),
         }
         self.space.notify_one();
     }
@@ -222,6 +225,8 @@ fn minted_at(id: Uuid) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt as _;
     use rdkafka::message::Headers as _;
 
@@ -250,7 +255,7 @@ mod tests {
         let mut delivery = producer.send(vec![committed("1"), committed("2")]).await.unwrap();
         assert!((&mut delivery).now_or_never().is_none());
         drop(producer);
-        let error = delivery.await.unwrap_err();
+        let error = tokio::time::timeout(Duration::from_secs(10), delivery).await.unwrap().unwrap_err();
         let purged = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
         assert!(matches!(&error, DeliveryError::Kafka(reason) if *reason == purged), "{error:?}");
     }

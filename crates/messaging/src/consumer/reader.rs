@@ -20,7 +20,11 @@ use super::{
     positions::Positions,
     record,
 };
-use crate::{Batch, Position, Record, backoff::Backoff, broker::chain};
+use crate::{
+    Batch, Position, Record,
+    backoff::Backoff,
+    broker::{Complaint, chain},
+};
 
 /// How long a poll waits when nothing comes; so long a stop can take to be seen.
 const IDLE_POLL: Duration = Duration::from_millis(100);
@@ -42,6 +46,7 @@ pub(super) struct Reader<O, H> {
     unloaded: Vec<Partition>,
     load_at: Instant,
     load_backoff: Backoff,
+    complaint: Complaint,
 }
 
 /// How a batch ended.
@@ -73,11 +78,12 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             unloaded: Vec::new(),
             load_at: Instant::now(),
             load_backoff: Backoff::new(),
+            complaint: Complaint::default(),
         })
     }
 
-    /// Dropping the client at the end leaves the group.
-    pub(super) fn run(mut self) -> Result<(), ConsumerError> {
+    /// Reads until stopped. Dropping the reader then leaves the group.
+    pub(super) fn run(&mut self) -> Result<(), ConsumerError> {
         while !self.stop.is_cancelled() {
             if !self.unloaded.is_empty() && Instant::now() >= self.load_at {
                 self.load()?;
@@ -205,7 +211,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             // Loading again finds out which.
             self.reload()?;
             self.load_at = Instant::now() + self.load_backoff.next_wait();
-        } else {
+        } else if self.complaint.is_due() {
             tracing::warn!(group, %error, "Kafka cannot be read, waiting");
         }
         Ok(())
@@ -254,7 +260,8 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                 match self.client.poll(Duration::ZERO) {
                     // Cannot come from a paused partition. If it does, it is read again.
                     Some(Ok(_)) => read_too_much = true,
-                    Some(Err(error)) => tracing::warn!(%error, "Kafka cannot be read while a batch is at work"),
+                    // Met again when the batch is done, if it lasts.
+                    Some(Err(error)) => tracing::debug!(%error, "Kafka cannot be read while a batch is at work"),
                     None => {}
                 }
                 changed = self.client.context().take_change().or(changed);

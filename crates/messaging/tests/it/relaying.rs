@@ -3,10 +3,15 @@
 use std::collections::HashSet;
 
 use messaging::postgres::outbox;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::support::{Bench, Take, commit, eventually, message};
+use crate::support::{Bench, TOPIC, Take, commit, eventually, message};
 
 const WRITERS: i32 = 8;
 const ROUNDS: i32 = 100;
@@ -107,6 +112,45 @@ async fn the_log_is_confirmed_when_the_broker_had_time_to_write_and_past_what_is
     assert!(theirs > ours && ours > before);
     eventually("what others wrote is confirmed", async || bench.confirmed().await >= theirs).await;
     relay.stop().await;
+    bench.finish().await;
+}
+
+/// The largest message the broker takes.
+async fn limit_messages_to(bench: &Bench, bytes: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &bench.broker.brokers).create().unwrap();
+    let topic = bench.broker.full_name(TOPIC);
+    let limit = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", bytes);
+    admin.alter_configs(&[limit], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_passes_a_message_that_the_broker_refuses() {
+    let bench = Bench::new().await;
+    limit_messages_to(&bench, "1000").await;
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    let relay = bench.relay();
+    commit(&bench.db, &["a"], 1).await;
+    eventually("the first effect", async || bench.count_effects().await == 1).await;
+    let reader = bench.reader_of_the_log().await.unwrap();
+    let mut large = message("a", 2);
+    large.traceparent = Some("0".repeat(2000));
+    let mut tx = bench.db.begin().await.unwrap();
+    outbox::put(&mut tx, &[large]).await.unwrap();
+    tx.commit().await.unwrap();
+    for n in 3..=20 {
+        commit(&bench.db, &["a"], n).await;
+    }
+    eventually("the relay begins again", async || bench.reader_of_the_log().await.is_some_and(|again| again != reader))
+        .await;
+    let sent = bench.topic();
+    assert!(sent.iter().all(|message| *message == sent[0]), "a later message overtook the refused one");
+
+    limit_messages_to(&bench, "1000000").await;
+    eventually("all effects", async || bench.count_effects().await == 20).await;
+    assert_eq!(bench.effects().await["a"], (1..=20).collect::<Vec<_>>());
+    relay.stop().await;
+    consumer.stop().await;
     bench.finish().await;
 }
 

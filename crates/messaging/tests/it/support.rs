@@ -93,6 +93,12 @@ impl Bench {
         self.ask("select (confirmed_flush_lsn - '0/0')::bigint from pg_replication_slots where slot_name = $1").await
     }
 
+    /// The process of the database that feeds the relay.
+    pub(crate) async fn reader_of_the_log(&self) -> Option<i32> {
+        let question = "select active_pid from pg_replication_slots where slot_name = $1";
+        sqlx::query_scalar(question).bind(&self.name).fetch_one(&self.db).await.unwrap()
+    }
+
     /// The first column of the first row; `$1` is the name of the slot.
     pub(crate) async fn ask(&self, question: &'static str) -> i64 {
         sqlx::query_scalar(question).bind(&self.name).fetch_one(&self.db).await.unwrap()
