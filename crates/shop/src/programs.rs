@@ -19,27 +19,32 @@ pub fn our_folder() -> Result<PathBuf, ShopError> {
     Ok(folder.to_owned())
 }
 
-/// Builds the services next to the running test program and returns their folder.
-///
-/// # Errors
-/// See [`build`].
-pub fn for_test() -> Result<PathBuf, ShopError> {
-    let folder = our_folder()?;
-    build(&folder)?;
-    Ok(folder)
-}
-
 /// Builds the services into `folder`, which is `<target>/debug` or `<target>/release`. Cargo shows what it does.
 ///
 /// # Errors
 /// [`ShopError::Build`] if cargo fails, [`ShopError::System`] if there is no cargo.
 pub fn build(folder: &Path) -> Result<(), ShopError> {
+    let selection = Service::ALL.into_iter().flat_map(|service| ["--package", service.name(), "--bin", service.name()]);
+    cargo_build(folder, selection)
+}
+
+/// Builds the services next to the running test program and returns their folder.
+///
+/// The selection is that of `cargo test --workspace`: with any other, cargo would build half of the dependencies once
+/// more, because their features would differ.
+///
+/// # Errors
+/// See [`build`].
+pub fn for_test() -> Result<PathBuf, ShopError> {
+    let folder = our_folder()?;
+    cargo_build(&folder, ["--workspace", "--bins", "--tests"])?;
+    Ok(folder)
+}
+
+fn cargo_build<'a>(folder: &Path, selection: impl IntoIterator<Item = &'a str>) -> Result<(), ShopError> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")]);
-    for service in Service::ALL {
-        build.args(["--package", service.name(), "--bin", service.name()]);
-    }
+    build.args(["build", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")]).args(selection);
     if !folder.ends_with("debug") {
         build.arg("--release");
     }
