@@ -42,6 +42,11 @@ const BATCH: usize = 1000;
 const UNACKNOWLEDGED: usize = 20_000;
 /// How often the database hears from us. It gives up after `wal_sender_timeout`, 5 s.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// After so much silence the database hears from us, too, which makes it look at its log. Since version 16 it sleeps
+/// through a commit that falls between its last look and its going to sleep: measured, one in thirty of those that follow
+/// another commit closely, and such a message waited for our next status, up to a second. The price while idle: about 2 %
+/// of a core in a debug build.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(10);
 /// Between two looks whether a commit has become old enough to be confirmed.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two looks whether the slot has become free.
@@ -333,7 +338,7 @@ fn replication_config(config: &RelayConfig) -> Result<ReplicationConfig, RelayEr
         .with_port(options.get_port())
         .with_application_name(format!("relay {}", config.source))
         .with_status_interval(STATUS_INTERVAL)
-        .with_wakeup_interval(STATUS_INTERVAL))
+        .with_wakeup_interval(NUDGE_INTERVAL))
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -10,9 +10,12 @@ use tokio::sync::mpsc;
 
 use crate::support::{Bench, Take, With, commit, eventually, message, take};
 
-/// User and system time of this process.
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+const MESSAGES: i32 = 50_000;
+const SELF: &str = "self";
+
+/// User and system time of a process.
+fn cpu(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
@@ -58,32 +61,50 @@ async fn latency_of_single_messages() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn throughput_in_batches() {
-    const MESSAGES: i64 = 50_000;
     for size in [100, 500] {
         let bench = Bench::new().await;
-        let relay = bench.relay();
-        let consumer = bench.consumer(Take(bench.db.clone()));
-        commit(&bench.db, &["a"], 0).await;
-        eventually("the first", async || bench.count_effects().await == 1).await;
-        let (began, cpu_before) = (Instant::now(), cpu());
-        for first in (0..i32::try_from(MESSAGES).unwrap()).step_by(size) {
+        let (began, cpu_before) = (Instant::now(), cpu(SELF));
+        for first in (0..MESSAGES).step_by(size) {
             let last = first + i32::try_from(size).unwrap();
             let messages: Vec<Outgoing> = (first..last).map(|n| message(&format!("key {}", n % 997), n)).collect();
             let mut tx = bench.db.begin().await.unwrap();
             outbox::put(&mut tx, &messages).await.unwrap();
             tx.commit().await.unwrap();
         }
-        let written = began.elapsed();
-        eventually("all", async || bench.count_effects().await == MESSAGES + 1).await;
-        let (took, spent) = (began.elapsed(), cpu() - cpu_before);
-        println!(
-            "batches of {size}: {MESSAGES} messages written in {written:?}, all in effect after {took:?}: {} per s, \
-             {} us of CPU per message in this process",
-            u128::try_from(MESSAGES).unwrap() * 1000 / took.as_millis(),
-            spent.as_micros() / u128::try_from(MESSAGES).unwrap(),
-        );
+        report(&format!("written in transactions of {size}"), began, cpu(SELF) - cpu_before);
+
+        let (began, cpu_before) = (Instant::now(), cpu(SELF));
+        let relay = bench.relay();
+        let consumer = bench.consumer_of_batches(size, Take(bench.db.clone()));
+        eventually("all", async || bench.count_effects().await == i64::from(MESSAGES)).await;
+        report(&format!("relayed, and in effect in batches of {size}"), began, cpu(SELF) - cpu_before);
         relay.stop().await;
         consumer.stop().await;
         bench.finish().await;
     }
+}
+
+fn report(what: &str, began: Instant, spent: Duration) {
+    let (took, messages) = (began.elapsed(), u128::try_from(MESSAGES).unwrap());
+    let per_second = messages * 1000 / took.as_millis();
+    let cpu_us = spent.as_micros() / messages;
+    println!("{MESSAGES} messages {what}: {took:?}, {per_second} per s, {cpu_us} us of our CPU each");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn cost_of_waiting() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    commit(&bench.db, &["a"], 1).await;
+    eventually("the effect", async || bench.count_effects().await == 1).await;
+    let theirs = bench.reader_of_the_log().await.unwrap().to_string();
+    let before = (cpu(SELF), cpu(&theirs));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (ours, database) = (cpu(SELF) - before.0, cpu(&theirs) - before.1);
+    println!("10 s without messages: relay and consumer {ours:?} of CPU, the database's sender {database:?}");
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
 }

@@ -81,8 +81,12 @@ impl Bench {
     }
 
     pub(crate) fn consumer(&self, handler: impl Handler) -> Running<ConsumerError> {
+        self.consumer_of_batches(500, handler)
+    }
+
+    pub(crate) fn consumer_of_batches(&self, max_batch: usize, handler: impl Handler) -> Running<ConsumerError> {
         let offsets = postgres::Offsets::new(self.db.clone());
-        let consumer = Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, 500);
+        let consumer = Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, max_batch);
         let stop = CancellationToken::new();
         let task = tokio::spawn(consumer.run(handler, stop.clone()));
         Running { stop, task }
