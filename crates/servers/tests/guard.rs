@@ -19,7 +19,7 @@ async fn is_stopped_gently_and_keeps_its_exit_code() {
     let program = program.start().unwrap();
     wait_until("it listens", || program.last_words() == "ready");
     assert!(alive(program.pid()));
-    let status = program.stop().await;
+    let status = within(program.stop()).await;
     assert_eq!(status.code(), Some(7));
     assert_eq!(program.last_words(), "bye");
     assert!(!alive(program.pid()));
@@ -31,7 +31,7 @@ async fn is_killed_when_it_does_not_listen() {
     let deaf = sh(dir.path(), "trap '' TERM; echo ready; while :; do sleep 0.05; done");
     let program = deaf.stopped_by(StopSignal::Term, Duration::from_millis(300)).start().unwrap();
     wait_until("it is deaf", || program.last_words() == "ready");
-    assert_eq!(program.stop().await.code(), Some(128 + 9));
+    assert_eq!(within(program.stop()).await.code(), Some(128 + 9));
     assert!(!alive(program.pid()));
 }
 
@@ -41,7 +41,7 @@ async fn ends_even_if_its_guard_was_killed() {
     let program = sh(dir.path(), "exec sleep 1000").start().unwrap();
     let (pid, guard) = (program.pid(), parent_of(program.pid()));
     kill_process(Pid::from_raw(guard).unwrap(), Signal::KILL).unwrap();
-    program.ended().await;
+    within(program.ended()).await;
     assert!(alive(pid), "the guard's end is not the program's");
     drop(program);
     wait_until("the program is gone", || !alive(pid));
@@ -76,6 +76,11 @@ fn a_parent_to_be_killed() {
 /// A shell script as a program; it says what it says into `log` in `dir`.
 fn sh(dir: &Path, script: &str) -> Program {
     Program::new("a script", "/bin/sh", dir.join("log")).args(["-c", script])
+}
+
+/// Waits for what must come soon.
+async fn within<T>(soon: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), soon).await.expect("it ends within 10 s")
 }
 
 /// Whether the process exists and is no zombie.

@@ -34,12 +34,21 @@ async fn postgres_makes_its_cluster_once_and_again_if_that_was_interrupted() {
     let second = Postgres::start(&home, &config).await.unwrap();
     assert_eq!(fs::metadata(config.data.join("cluster/PG_VERSION")).unwrap().modified().unwrap(), made);
 
-    // After a crash, the id in the lock file may be that of any process; here it is ours.
+    // After a crash and a reboot, the id in the lock file may be that of any process of the same user.
     second.process().kill();
     second.process().ended().await;
+    let other = PostgresConfig {
+        data: dir.path().join("other"),
+        port: free_port().unwrap(),
+        password: None,
+        worth: Data::Throwaway,
+        ..config.clone()
+    };
+    let other = Postgres::start(&home, &other).await.unwrap();
     let lock = config.data.join("cluster/postmaster.pid");
     let text = fs::read_to_string(&lock).unwrap();
-    fs::write(&lock, text.replacen(&second.process().pid().to_string(), &std::process::id().to_string(), 1)).unwrap();
+    fs::write(&lock, text.replacen(&second.process().pid().to_string(), &other.process().pid().to_string(), 1))
+        .unwrap();
     let third = Postgres::start(&home, &config).await.unwrap();
     assert!(third.process().stop().await.success());
 }
