@@ -10,5 +10,6 @@ pub mod outbox;
 mod pgoutput;
 mod progress;
 pub mod relay;
+mod visible;
 
 pub use offsets::Offsets;

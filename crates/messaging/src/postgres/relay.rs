@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     pgoutput::{DecodeError, Decoder},
     progress::Progress,
+    visible::until_visible,
 };
 use crate::{
     Broker,
@@ -131,7 +132,7 @@ pub async fn run(config: RelayConfig, pool: PgPool, broker: Broker, stop: Cancel
     while !stop.is_cancelled() {
         let began = Instant::now();
         let ended = match slot_is_free(&pool, slot).await {
-            Ok(true) => stream(replication.clone(), &broker, &config.source, &stop).await,
+            Ok(true) => stream(replication.clone(), &pool, &broker, &config.source, &stop).await,
             Ok(false) => Err(StreamError::SlotInUse),
             Err(error) => Err(error),
         };
@@ -194,6 +195,7 @@ async fn slot_is_free(pool: &PgPool, slot: &str) -> Result<bool, StreamError> {
 /// nothing it holds may be sent any more.
 async fn stream(
     config: ReplicationConfig,
+    pool: &PgPool,
     broker: &Broker,
     source: &str,
     stop: &CancellationToken,
@@ -202,6 +204,7 @@ async fn stream(
     let producer = Producer::new(broker, source)?;
     let client = ReplicationClient::connect(config).await?;
     let mut stream = Stream {
+        pool: pool.clone(),
         client,
         producer,
         decoder: Decoder::default(),
@@ -221,6 +224,7 @@ async fn stream(
 }
 
 struct Stream {
+    pool: PgPool,
     client: ReplicationClient,
     producer: Producer,
     decoder: Decoder,
@@ -234,6 +238,8 @@ struct Stream {
 #[derive(Default)]
 struct Read {
     messages: Vec<Committed>,
+    /// The transactions of `messages`.
+    transactions: Vec<u32>,
     /// The end of the last commit that is complete with `messages`.
     end: Option<Lsn>,
     /// Whether more of a transaction will come.
@@ -285,7 +291,10 @@ impl Stream {
 
     fn take(&mut self, event: ReplicationEvent) -> Result<(), StreamError> {
         match event {
-            ReplicationEvent::Begin { .. } => self.read.in_transaction = true,
+            ReplicationEvent::Begin { xid, .. } => {
+                self.read.in_transaction = true;
+                self.read.transactions.push(xid);
+            }
             ReplicationEvent::XLogData { data, .. } => {
                 self.read.messages.extend(self.decoder.decode(&data)?);
             }
@@ -304,12 +313,14 @@ impl Stream {
         Ok(())
     }
 
-    async fn send(&mut self) -> Result<(), DeliveryError> {
+    async fn send(&mut self) -> Result<(), StreamError> {
+        let transactions = std::mem::take(&mut self.read.transactions);
         let messages = std::mem::take(&mut self.read.messages);
         let end = self.read.end.take();
         if messages.is_empty() && end.is_none() {
             return Ok(());
         }
+        until_visible(&self.pool, &transactions).await?;
         let count = messages.len();
         self.deliveries.push_back(self.producer.send(messages).await?);
         self.progress.sent(count, end);

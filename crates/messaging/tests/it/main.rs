@@ -7,3 +7,4 @@ mod measure;
 mod relaying;
 mod support;
 mod topics;
+mod visible;
