@@ -49,8 +49,10 @@ async fn ends_even_if_its_guard_was_killed() {
 
 #[test]
 fn ends_when_its_parent_gets_sigkill() {
+    let dir = tempfile::tempdir().unwrap();
     // This same test program, running only the function below.
     let mut parent = Command::new(env::current_exe().unwrap())
+        .env(FOLDER, dir.path())
         .args(["--exact", "a_parent_to_be_killed", "--ignored", "--nocapture"])
         .stdout(Stdio::piped())
         .spawn()
@@ -66,12 +68,15 @@ fn ends_when_its_parent_gets_sigkill() {
 #[test]
 #[ignore = "started by ends_when_its_parent_gets_sigkill, which kills it"]
 fn a_parent_to_be_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let program = sh(dir.path(), "exec sleep 1000").start().unwrap();
+    let dir = env::var_os(FOLDER).expect("the test above says where");
+    let program = sh(Path::new(&dir), "exec sleep 1000").start().unwrap();
     println!("\nchild {}", program.pid());
     // Bounded, should nobody kill us.
     std::thread::park_timeout(Duration::from_secs(30));
 }
+
+/// The folder of a parent that cannot clean up after itself.
+const FOLDER: &str = "GUARD_TEST_FOLDER";
 
 /// A shell script as a program; it says what it says into `log` in `dir`.
 fn sh(dir: &Path, script: &str) -> Program {

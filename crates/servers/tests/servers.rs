@@ -51,6 +51,7 @@ async fn postgres_makes_its_cluster_once_and_again_if_that_was_interrupted() {
         .unwrap();
     let third = Postgres::start(&home, &config).await.unwrap();
     assert!(third.process().stop().await.success());
+    other.process().stop().await;
 }
 
 #[tokio::test]
