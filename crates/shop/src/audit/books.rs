@@ -150,7 +150,8 @@ impl Stores {
             "select id, customer_id, status, version, total_amount, total_currency, lines, cancel_reason from orders",
         )
         .await?;
-        let log: Vec<(Uuid, i32)> = rows(&self.orders, "select saga_id, seq from saga_log order by saga_id, seq").await?;
+        let log: Vec<(Uuid, i32)> =
+            rows(&self.orders, "select saga_id, seq from saga_log order by saga_id, seq").await?;
         let payments: Vec<Payment> =
             rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
         let postings = "select entry_id, order_id, kind, account, amount, currency
@@ -194,7 +195,6 @@ impl Stores {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the audit reads several databases, which no checked query can")]
 async fn rows<T>(pool: &PgPool, query: &'static str) -> anyhow::Result<Vec<T>>
 where
     T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
@@ -216,8 +216,8 @@ pub(super) fn columns(money: &Money) -> (i64, &'static str) {
 /// The order an event belongs to.
 pub(super) fn order_of(event: &OrderEvent) -> OrderId {
     match event {
-        OrderEvent::Placed { order, .. } | OrderEvent::Confirmed { order, .. } | OrderEvent::Cancelled { order, .. } => {
-            *order
-        }
+        OrderEvent::Placed { order, .. }
+        | OrderEvent::Confirmed { order, .. }
+        | OrderEvent::Cancelled { order, .. } => *order,
     }
 }

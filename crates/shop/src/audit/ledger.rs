@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{
-    Books, Finding,
-    books::Posting,
-};
+use super::{Books, Finding, books::Posting};
 
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
     let mut entries: BTreeMap<Uuid, Vec<&Posting>> = BTreeMap::new();

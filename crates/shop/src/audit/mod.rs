@@ -19,6 +19,12 @@ pub use report::{Finding, Report, Verdict};
 
 /// Checks every predicate.
 pub fn check(books: &Books) -> Report {
-    let findings = [stock::findings(books), orders::findings(books), sagas::findings(books), ledger::findings(books), across::findings(books)];
+    let findings = [
+        stock::findings(books),
+        orders::findings(books),
+        sagas::findings(books),
+        ledger::findings(books),
+        across::findings(books),
+    ];
     Report { findings: findings.into_iter().flatten().collect() }
 }

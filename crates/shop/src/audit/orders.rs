@@ -14,7 +14,8 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             (order.status == "pending").then(|| format!("order {} is pending", order.id))
         }),
         Finding::of("O3 an order's events are numbered 1..n without gaps", &books.events, |(order, events)| {
-            let whole = events.iter().zip(1..).all(|((version, event), n)| *version == n && said(event) == n.cast_unsigned());
+            let whole =
+                events.iter().zip(1..).all(|((version, event), n)| *version == n && said(event) == n.cast_unsigned());
             (!whole).then(|| format!("order {order}"))
         }),
         Finding::of("O4 every order is the fold of its events", books.orders.values(), |order| {

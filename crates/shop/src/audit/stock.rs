@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Books, Finding,
-    books::HoldState,
-};
+use super::{Books, Finding, books::HoldState};
 
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
     let mut received: BTreeMap<&str, i64> = BTreeMap::new();

@@ -121,7 +121,9 @@ const PLANTED: &[Planted] = &[
     ("O4 every order", |shop| drop(shop.books.events.remove(&shop.confirmed))),
     ("O4 every stream", |shop| drop(shop.books.orders.remove(&shop.confirmed))),
     ("O2", |shop| shop.books.sagas[0].state = "running".into()),
-    ("O5", |shop| drop(shop.books.saga_log.get_mut(&shop.books.sagas[0].id).unwrap().remove(1))),
+    ("O5", |shop| {
+        shop.books.saga_log.get_mut(&shop.books.sagas[0].id).unwrap().remove(1);
+    }),
     ("O6 completed", |shop| shop.books.sagas[0].state = "unwound".into()),
     ("O6 every order", |shop| drop(shop.books.sagas.remove(0))),
     ("L1", |shop| shop.books.postings[0].amount += 1),
@@ -134,7 +136,9 @@ const PLANTED: &[Planted] = &[
     ("X1 a confirmed order is", |shop| drop(shop.books.payments.remove(&shop.confirmed))),
     ("X1 a confirmed order holds", |shop| drop(shop.books.holds.remove(&shop.confirmed))),
     ("X2 a cancelled order holds", |shop| shop.books.holds.get_mut(&shop.cancelled).unwrap().state = HoldState::Open),
-    ("X2 a cancelled order is", |shop| shop.books.payments.get_mut(&shop.cancelled).unwrap().state = "authorized".into()),
+    ("X2 a cancelled order is", |shop| {
+        shop.books.payments.get_mut(&shop.cancelled).unwrap().state = "authorized".into()
+    }),
     ("X2 a cancelled order is", |shop| shop.books.payments.get_mut(&shop.cancelled).unwrap().state = "captured".into()),
     ("X3 every payment", |shop| drop(shop.books.orders.remove(&shop.cancelled))),
     ("X3 every hold", |shop| drop(shop.books.orders.remove(&shop.cancelled))),
@@ -149,7 +153,10 @@ fn every_planted_mistake_is_named_by_its_predicate() {
         assert_eq!(report.verdict(), Verdict::Violated, "mistake {place}");
         let named = report.findings.iter().filter(|finding| !finding.violations.is_empty());
         let named: Vec<&str> = named.map(|finding| finding.predicate).collect();
-        assert!(named.iter().any(|name| name.starts_with(predicate)), "mistake {place}: {predicate} expected, {named:?}");
+        assert!(
+            named.iter().any(|name| name.starts_with(predicate)),
+            "mistake {place}: {predicate} expected, {named:?}"
+        );
     }
 }
 

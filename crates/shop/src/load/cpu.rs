@@ -52,7 +52,10 @@ impl Usage {
     pub fn since(&self, before: &Self) -> Self {
         let used = |name: &String, now: &Cost| {
             let was = before.0.get(name).copied().unwrap_or_default();
-            (name.clone(), Cost { user: now.user.saturating_sub(was.user), system: now.system.saturating_sub(was.system) })
+            (
+                name.clone(),
+                Cost { user: now.user.saturating_sub(was.user), system: now.system.saturating_sub(was.system) },
+            )
         };
         Self(self.0.iter().map(|(name, now)| used(name, now)).collect())
     }

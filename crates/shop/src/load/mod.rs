@@ -89,7 +89,8 @@ async fn place(
     orders: u64,
     phase: &'static str,
 ) -> anyhow::Result<Tally> {
-    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {pos}/{len} {per_sec}").expect("the template is one");
+    let style =
+        ProgressStyle::with_template("{prefix:>12} [{bar:40}] {pos}/{len} {per_sec}").expect("the template is one");
     let bar = ProgressBar::new(orders).with_style(style.progress_chars("=> ")).with_prefix(phase);
     let taken = std::sync::Arc::new(AtomicU64::new(0));
     let mut customers = JoinSet::new();
@@ -196,10 +197,6 @@ impl Tally {
         self.confirmed += other.confirmed;
         self.cancelled += other.cancelled;
         Ok(self.latency_us.add(&other.latency_us)?)
-    }
-
-    fn settled(&self) -> u64 {
-        self.confirmed + self.cancelled
     }
 
     fn percentile(&self, percent: f64) -> Duration {

@@ -64,7 +64,12 @@ impl fmt::Display for Report {
         table.set_header(["CPU per order", "user", "system", "both"]);
         for (name, cost) in self.cost.each().chain([("all but the generator", self.cost.total())]) {
             let Cost { user, system } = cost;
-            table.add_row([name.to_owned(), us(per(user, settled)), us(per(system, settled)), us(per(cost.sum(), settled))]);
+            table.add_row([
+                name.to_owned(),
+                us(per(user, settled)),
+                us(per(system, settled)),
+                us(per(cost.sum(), settled)),
+            ]);
         }
         write!(f, "{table}")
     }
