@@ -163,7 +163,8 @@ pub(crate) async fn many(world: &Arc<World>, sku: &'static str, orders: usize) -
 /// Builds the programs under test. Does nothing within `cargo test --workspace`, which has just built them.
 fn build() {
     let mut cargo = std::process::Command::new(env!("CARGO"));
-    let built = cargo.args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    let built =
+        cargo.args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(built.unwrap().success(), "the programs under test must build");
 }
 

@@ -189,6 +189,9 @@ offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 # The relays confirm only what is older than this.
 log.flush.interval.ms=1000
+# Without these two the interval is looked at never, and not before half a minute.
+log.flush.scheduler.interval.ms=500
+log.initial.task.delay.ms=500
 # A consumer need not wait for others before it begins.
 group.initial.rebalance.delay.ms=0
 # The machine is small.

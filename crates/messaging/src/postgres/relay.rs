@@ -314,13 +314,13 @@ impl Stream {
     }
 
     async fn send(&mut self) -> Result<(), StreamError> {
-        let transactions = std::mem::take(&mut self.read.transactions);
         let messages = std::mem::take(&mut self.read.messages);
         let end = self.read.end.take();
         if messages.is_empty() && end.is_none() {
             return Ok(());
         }
-        until_visible(&self.pool, &transactions).await?;
+        // Not before here: the begin of a transaction may be read alone, and must be kept for its messages.
+        until_visible(&self.pool, &std::mem::take(&mut self.read.transactions)).await?;
         let count = messages.len();
         self.deliveries.push_back(self.producer.send(messages).await?);
         self.progress.sent(count, end);
