@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::task::JoinSet;
+
 use super::world::{OK, World, many};
 
 /// Every service is killed while orders are on their way; each is started again, and nothing is lost or done twice.
@@ -11,16 +13,15 @@ async fn a_killed_service_loses_nothing() {
     world.product("KILL", 9_999).await;
     let quiet = many(&world, "KILL", 50).await;
     for service in ["order", "inventory", "billing"] {
-        let buying = tokio::task::spawn({
-            let world = world.clone();
-            async move { many(&world, "KILL", 200).await }
-        });
+        let mut buying = JoinSet::new();
+        let customers = world.clone();
+        buying.spawn(async move { many(&customers, "KILL", 200).await });
         // Some orders have begun, and most are still to come.
         let begun = world.stock_moves("KILL").await;
         world.until_stock_moves("KILL", begun).await;
-        assert!(!buying.is_finished(), "orders are on their way when {service} dies");
+        assert!(buying.try_join_next().is_none(), "orders are on their way when {service} dies");
         world.shop.kill(service).await.unwrap();
-        let orders = buying.await.unwrap();
+        let orders = buying.join_next().await.unwrap().unwrap();
         assert_eq!(count(&orders, "confirmed"), 120, "{service}");
         assert_eq!(count(&orders, "cancelled"), 80, "{service}");
     }

@@ -75,6 +75,20 @@ fn no_marks_are_left_behind() {
     }
 }
 
+/// The README says which test shows what: each of them exists.
+#[test]
+fn what_the_readme_says_is_shown_by_a_test_is() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = readme.split("## What cannot happen").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with('|') && line.contains('`'));
+    let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() >= 14, "{named:?}");
+    let code: String = sources().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    for name in named {
+        assert!(code.contains(&format!("fn {name}()")), "README names the test {name}, which does not exist");
+    }
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

@@ -129,3 +129,43 @@ pub(crate) fn from_billing(event: BillingEvent) -> (CommandId, Answer<CancelReas
 fn wire(id: &saga::CommandId) -> CommandId {
     id.to_string().try_into().expect("a saga's command id is short visible ASCII")
 }
+
+#[cfg(test)]
+mod tests {
+    use contracts::{Currency, CustomerId, Quantity, order::OrderLine};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn checkout() -> Checkout {
+        let (sku, quantity) = ("MUG".parse().unwrap(), Quantity::try_from(2).unwrap());
+        let line = OrderLine { sku, quantity, unit_price: Money::new(1290, Currency::EUR), vat_rate: 1900 };
+        let (order, customer, total) = (OrderId::mint(), CustomerId::mint(), Money::new(2580, Currency::EUR));
+        let at = Timestamp::UNIX_EPOCH;
+        let placed = OrderEvent::Placed { order, version: 1, customer, lines: vec![line], total, at };
+        Checkout::of(&placed, "tok_ok".to_owned().try_into().unwrap()).unwrap()
+    }
+
+    /// Every refusal, timeout, duplicate and late answer at every step, and all pairs of them.
+    #[test]
+    fn checkout_survives_anything() {
+        let short = CancelReason::OutOfStock { sku: "MUG".parse().unwrap() };
+        let declined = CancelReason::PaymentDeclined { decline_code: "card_declined".into() };
+        saga::testing::exhaust(&CHECKOUT, &checkout(), &[short, declined]);
+    }
+
+    #[test]
+    fn each_step_has_its_command_and_its_undo() {
+        let id: saga::CommandId = format!("{}:hold-stock:do:1", uuid::Uuid::now_v7()).parse().unwrap();
+        let (checkout, command) = (checkout(), wire(&id));
+        let order = checkout.order;
+        let hold = InventoryCommand::HoldStock { command: command.clone(), order, lines: checkout.lines.clone() };
+        assert_eq!(checkout.hold_stock(&id), Command::Inventory(hold));
+        let release = InventoryCommand::ReleaseStock { command: command.clone(), order };
+        assert_eq!(checkout.release_stock(&id), Command::Inventory(release));
+        let void = BillingCommand::VoidPayment { command: command.clone(), order };
+        assert_eq!(checkout.void(&id), Command::Billing(void));
+        let capture = BillingCommand::CapturePayment { command, order };
+        assert_eq!(checkout.capture(&id), Command::Billing(capture));
+    }
+}

@@ -94,7 +94,7 @@ impl Bench {
     }
 
     pub(super) async fn show(&self, order: OrderId) -> Order {
-        store::orders::all(&mut *self.db().acquire().await.unwrap(), &[order]).await.unwrap().remove(0)
+        store::orders::all(&mut self.db().acquire().await.unwrap(), &[order]).await.unwrap().remove(0)
     }
 
     /// The order's events; checks that their fold is the stored order.
