@@ -18,11 +18,11 @@ async fn nothing_is_sent_before_it_can_be_seen() {
     let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()";
     // The setting reaches each session in its own time: commit until one waits.
     let committing = tokio::spawn(commit_until_held(bench.db.clone(), waits));
-    eventually("a commit that waits", async || bench.ask(waits).await == 1).await;
+    eventually("a commit that waits", async || count(&bench.db, waits).await == 1).await;
     let sent = "select count(*) from pg_stat_replication where sent_lsn >= pg_current_wal_flush_lsn()
                 and pid = (select active_pid from pg_replication_slots where database = current_database())";
-    eventually("the log is read", async || bench.ask(sent).await == 1).await;
-    let visible = bench.ask("select count(*) from outbox").await;
+    eventually("the log is read", async || count(&bench.db, sent).await == 1).await;
+    let visible = count(&bench.db, "select count(*) from outbox").await;
     tokio::time::sleep(Duration::from_millis(300)).await; // A relay that does not wait has sent it by now.
     let early = i64::try_from(bench.topic().len()).unwrap();
     standby(&bench.db, "alter system reset synchronous_standby_names").await;
@@ -43,7 +43,7 @@ async fn commit_until_held(db: PgPool, waits: &'static str) -> i64 {
         let (holding, held) = tokio::join!(commit(&db, committed + 1), async {
             // Long enough for a commit that is not held.
             tokio::time::sleep(Duration::from_millis(50)).await;
-            sqlx::query_scalar::<_, i64>(waits).fetch_one(&db).await.unwrap() > 0
+            count(&db, waits).await > 0
         });
         holding.unwrap();
         committed += 1;
@@ -63,4 +63,8 @@ async fn commit(db: &PgPool, n: i64) -> sqlx::Result<()> {
 async fn standby(db: &PgPool, setting: &'static str) {
     sqlx::query(setting).execute(db).await.unwrap();
     sqlx::query("select pg_reload_conf()").execute(db).await.unwrap();
+}
+
+async fn count(db: &PgPool, question: &'static str) -> i64 {
+    sqlx::query_scalar(question).fetch_one(db).await.unwrap()
 }
