@@ -16,7 +16,6 @@ pub(crate) const OK: &str = "tok_ok";
 /// A shop and its operator.
 pub(crate) struct World {
     pub(crate) shop: Shop,
-    client: reqwest::Client,
     operator: String,
 }
 
@@ -52,9 +51,8 @@ impl World {
         BUILT.call_once(build);
         let options = Options { replicas, ..Options::for_test(testkit::folder().join(name), bin_dir) };
         let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));
-        let client = client();
         let operator = shop.token(&Principal::Operator).unwrap();
-        Self { shop, client, operator }
+        Self { shop, operator }
     }
 
     pub(crate) fn customer(&self) -> Customer {
@@ -69,10 +67,10 @@ impl World {
             "name": sku, "description": "For a test.", "category": "Tests",
             "price": { "amount": 1290, "currency": "EUR" }, "vat_rate": 1900,
         });
-        let put = self.client.put(format!("{url}/v1/products/{sku}")).bearer_auth(&self.operator).json(&product);
+        let put = client().put(format!("{url}/v1/products/{sku}")).bearer_auth(&self.operator).json(&product);
         put.send().await.unwrap().error_for_status().unwrap();
         if pieces > 0 {
-            let receipt = self.client.post(format!("{url}/v1/stock/{sku}/receipts")).bearer_auth(&self.operator);
+            let receipt = client().post(format!("{url}/v1/stock/{sku}/receipts")).bearer_auth(&self.operator);
             let receipt = receipt.header("idempotency-key", format!("first-{sku}")).json(&json!({ "pieces": pieces }));
             receipt.send().await.unwrap().error_for_status().unwrap();
         }
@@ -98,7 +96,7 @@ impl World {
 
     async fn ask(&self, service: Service, path: &str) -> Value {
         let url = format!("{}{path}", self.shop.url(service));
-        let answer = self.client.get(url).bearer_auth(&self.operator).send().await.unwrap();
+        let answer = client().get(url).bearer_auth(&self.operator).send().await.unwrap();
         answer.error_for_status().unwrap().json().await.unwrap()
     }
 
@@ -168,6 +166,7 @@ fn build() {
     assert!(built.unwrap().success(), "the programs under test must build");
 }
 
+/// A client for this test: its connections live in the runtime of the test that made them, and die with it.
 fn client() -> reqwest::Client {
     reqwest::Client::builder().build().unwrap()
 }
