@@ -188,7 +188,7 @@ impl Place {
                 (StopSignal::Int, Duration::from_secs(20))
             }
             Data::Throwaway => {
-                settings.extend(["fsync=off", "full_page_writes=off"].map(String::from));
+                settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=local"].map(String::from));
                 settings.extend(["max_connections=300", "max_replication_slots=50"].map(String::from));
                 settings.extend(["max_wal_senders=50".into(), "shared_buffers=128MB".into()]);
                 (StopSignal::Quit, Duration::from_secs(1))

@@ -16,7 +16,8 @@ async fn nothing_is_sent_before_it_can_be_seen() {
     let consumer = bench.consumer(Take(bench.db.clone()));
     standby(&bench.db, "alter system set synchronous_standby_names = 'nobody'").await;
     let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()";
-    // The setting reaches each session in its own time: commit until one waits.
+    // The setting reaches each session in its own time: commit until one waits. (Only these commits ask for a standby;
+    // all others on a test server are content with their own log.)
     let committing = tokio::spawn(commit_until_held(bench.db.clone(), waits));
     eventually("a commit that waits", async || count(&bench.db, waits).await == 1).await;
     let sent = "select count(*) from pg_stat_replication where sent_lsn >= pg_current_wal_flush_lsn()
