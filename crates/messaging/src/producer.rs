@@ -80,6 +80,9 @@ impl Producer {
             .set("enable.gapless.guarantee", "true")
             .set("message.timeout.ms", "0")
             .set("linger.ms", "0")
+            // With more in flight, a refused request can be overtaken by the next, which a broker that has no sequence of
+            // this producer yet takes as it comes; the client then holds the refused one for written. It was lost.
+            .set("max.in.flight.requests.per.connection", "1")
             .set("partitioner", "murmur2_random")
             .set("allow.auto.create.topics", "false")
             .create_with_context(Context::default())?;
@@ -228,7 +231,13 @@ mod tests {
     use std::time::Duration;
 
     use futures::FutureExt as _;
-    use rdkafka::message::Headers as _;
+    use rdkafka::{
+        Message as _, Offset, TopicPartitionList,
+        consumer::{BaseConsumer, Consumer as _},
+        message::Headers as _,
+        mocking::MockCluster,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
 
     use super::*;
 
@@ -264,6 +273,45 @@ mod tests {
     async fn a_message_too_large_is_refused_at_once() {
         let refused = producer().send(vec![committed(&"x".repeat(2_000_000))]).await;
         assert!(matches!(refused, Err(DeliveryError::Kafka(_))));
+    }
+
+    /// A broker whose partition is not quite ready refuses the first request and takes the second. It keeps no sequence
+    /// of a producer it does not know, so nothing tells it that something is missing; that is for us to prevent.
+    #[tokio::test]
+    async fn a_refused_request_is_not_overtaken_by_the_next() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("test.t", 1, 1).unwrap();
+        cluster.broker_round_trip_time(-1, Duration::from_millis(200)).unwrap();
+        let broker = Broker { brokers: cluster.bootstrap_servers(), prefix: "test.".into() };
+        let mut producer = Producer::new(&broker, "order").unwrap();
+        producer.send(vec![committed("0")]).await.unwrap().await.unwrap();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+        let mut deliveries = Vec::new();
+        for payload in ["1", "2", "3", "4", "5", "6"] {
+            deliveries.push(producer.send(vec![committed(payload)]).await.unwrap());
+            // Less than a round trip: while the first is on its way, the others come.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for delivery in deliveries {
+            tokio::time::timeout(Duration::from_secs(20), delivery).await.unwrap().unwrap();
+        }
+        assert_eq!(written(&broker, 7), ["0", "1", "2", "3", "4", "5", "6"]);
+    }
+
+    /// The first payloads of the one partition, as many as there are up to `count`.
+    fn written(broker: &Broker, count: usize) -> Vec<String> {
+        let reader: BaseConsumer = broker.client_config().set("group.id", "reader").create().unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset("test.t", 0, Offset::Beginning).unwrap();
+        reader.assign(&all).unwrap();
+        let mut written = Vec::new();
+        while written.len() < count
+            && let Some(message) = reader.poll(Duration::from_secs(5))
+        {
+            written.push(String::from_utf8(message.unwrap().payload().unwrap().to_vec()).unwrap());
+        }
+        written
     }
 
     #[tokio::test]
