@@ -154,7 +154,8 @@ async fn insert_postings(conn: &mut PgConnection, ids: &[Uuid], entries: &[Ledge
     Ok(())
 }
 
-/// Takes up to `limit` intents that are due, the longest due first. They are due again after `lease`.
+/// Takes up to `limit` intents that are due, the longest due first. They are due again after `lease`. What cannot be
+/// read is logged and left out.
 pub(crate) async fn take_due(conn: impl PgExecutor<'_>, limit: usize, lease: Duration) -> sqlx::Result<Vec<Intent>> {
     let rows = sqlx::query!(
         r#"-- take_due
@@ -170,18 +171,20 @@ pub(crate) async fn take_due(conn: impl PgExecutor<'_>, limit: usize, lease: Dur
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let operation = state(row.order_id, &row.state)?.operation();
-            let amount = money(row.order_id, row.amount, &row.currency)?;
-            let token = token(row.order_id, row.token)?;
-            let tries = u32::try_from(row.tries).unwrap_or(u32::MAX);
-            let intent =
-                operation.and_then(|operation| Intent::new(row.order_id.into(), operation, amount, token, tries));
-            intent
-                .ok_or_else(|| sqlx::Error::decode(Unreadable { order: row.order_id, what: "it has no whole intent" }))
-        })
-        .collect()
+    let intents = rows.into_iter().map(|row| {
+        let operation = state(row.order_id, &row.state)?.operation();
+        let amount = money(row.order_id, row.amount, &row.currency)?;
+        let token = token(row.order_id, row.token)?;
+        let tries = u32::try_from(row.tries).unwrap_or(u32::MAX);
+        let intent = operation.and_then(|operation| Intent::new(row.order_id.into(), operation, amount, token, tries));
+        intent.ok_or_else(|| sqlx::Error::decode(Unreadable { order: row.order_id, what: "it has no whole intent" }))
+    });
+    Ok(intents.filter_map(|intent| intent.inspect_err(skipped).ok()).collect())
+}
+
+/// One row that cannot be read must not hold back the others. It is due again after its lease, and said again.
+fn skipped(error: &sqlx::Error) {
+    tracing::error!(error = error as &dyn std::error::Error, "A due intent cannot be read and is left out.");
 }
 
 /// Makes these intents due after these times, if they are still open. Their payments are locked.

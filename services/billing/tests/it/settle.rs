@@ -174,3 +174,20 @@ async fn an_outcome_the_database_refuses_holds_back_no_other() {
     bench.answered(4).await;
     assert_eq!(bench.state(bad.id).await, "capturing");
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_holds_back_no_other() {
+    let mut bench = Bench::start(HANDED_OVER_ONLY).await;
+    bench.kill_worker().await;
+    let (bad, good) = (Order::with("tok_ok"), Order::with("tok_ok"));
+    bench.send(&[bad.authorize(), good.authorize()]).await.unwrap();
+    let due = "update payment set intent_next_try_at = now(), currency = case when order_id = $1 then '???' else currency end";
+    let changed = sqlx::query(due).bind(bad.id.as_uuid()).execute(&bench.pool).await.unwrap();
+    assert_eq!(changed.rows_affected(), 2);
+
+    bench.start_worker(EAGER);
+    let answers = bench.answered(1).await;
+    assert_eq!((answers[0].kind(), answers[0].key()), (AUTHORIZED, good.id.to_string()));
+    bench.poll(async || (bench.count("select max(intent_tries)::bigint from payment").await > 2).then_some(())).await;
+    assert_eq!(bench.state(bad.id).await, "authorizing", "it stays, and is looked at again");
+}
