@@ -181,9 +181,10 @@ async fn a_row_that_cannot_be_read_holds_back_no_other() {
     bench.kill_worker().await;
     let (bad, good) = (Order::with("tok_ok"), Order::with("tok_ok"));
     bench.send(&[bad.authorize(), good.authorize()]).await.unwrap();
-    let due = "update payment set intent_next_try_at = now(), currency = case when order_id = $1 then '???' else currency end";
-    let changed = sqlx::query(due).bind(bad.id.as_uuid()).execute(&bench.pool).await.unwrap();
-    assert_eq!(changed.rows_affected(), 2);
+    let due = "update payment set intent_next_try_at = now(),
+               currency = case when order_id = $1 then '???' else currency end returning 1";
+    let changed: Vec<i32> = sqlx::query_scalar(due).bind(bad.id.as_uuid()).fetch_all(&bench.pool).await.unwrap();
+    assert_eq!(changed, [1, 1]);
 
     bench.start_worker(EAGER);
     let answers = bench.answered(1).await;
