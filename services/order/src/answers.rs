@@ -21,12 +21,12 @@ impl Handler for Answers {
     async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
         let Self(app) = self;
         let mut read = batch.records.iter().map(read).collect::<Result<HashMap<_, _>, _>>()?;
-        let now = app.clock.now();
         let mut tx = app.db.begin().await?;
         let fresh = messaging::postgres::inbox::accept(&mut tx, batch).await?;
         let answers: Vec<Received> = fresh.iter().filter_map(|record| read.remove(&record.id)).collect();
         let ids: Vec<Uuid> = answers.iter().map(|received| received.command.saga).collect();
-        let mut progress = Progress::of(store::sagas::lock(&mut tx, &ids).await?);
+        let (now, sagas) = store::sagas::lock(&mut tx, &ids).await?;
+        let mut progress = Progress::of(sagas);
         for Received { command, answer, authorization } in answers {
             let saga = command.saga;
             progress.advance(saga, Input::Answered { command, answer }, now)?;

@@ -6,7 +6,11 @@ use messaging::HandleError;
 use saga::Input;
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, sagas::Progress, store};
+use crate::{
+    App,
+    sagas::Progress,
+    store::{self, sagas::Due},
+};
 
 /// How often the database is asked for sagas that are due.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -28,9 +32,13 @@ pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()>
 /// Wakes the sagas that are due, by the clock of the database. Gives back how many.
 pub(crate) async fn wake_due(app: &App) -> Result<usize, HandleError> {
     let mut tx = app.db.begin().await?;
-    let (now, due) = store::sagas::lock_due(&mut tx, BATCH).await?;
-    let ids: Vec<_> = due.iter().map(|instance| instance.id).collect();
-    let mut progress = Progress::of(due);
+    let Some(Due { now, sagas, unreadable }) = store::sagas::lock_due(&mut tx, BATCH).await? else { return Ok(0) };
+    if !unreadable.is_empty() {
+        // Or they would be the first in every scan, and in the end fill it.
+        store::sagas::put_off(&mut tx, &unreadable).await?;
+    }
+    let ids: Vec<_> = sagas.iter().map(|instance| instance.id).collect();
+    let mut progress = Progress::of(sagas);
     for id in &ids {
         progress.advance(*id, Input::Woken, now)?;
     }

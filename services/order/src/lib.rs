@@ -36,7 +36,7 @@ use messaging::{
     consumer::Consumer,
     postgres::{Offsets, relay},
 };
-use service::{clock::Clock, tasks::Tasks};
+use service::tasks::Tasks;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use web::access::Verifier;
 
@@ -48,8 +48,8 @@ const BATCH: usize = 500;
 /// What every part of the service shares.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
+    /// Also the only clock that deadlines and events know: all instances share it.
     pub(crate) db: PgPool,
-    pub(crate) clock: Clock,
     pub(crate) verifier: Verifier,
     pub(crate) committer: Committer,
     pub(crate) settled: Arc<Settled>,
@@ -70,7 +70,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (committer, queue) = Committer::new();
     let app = App {
         db: db.clone(),
-        clock: Clock::system(),
         verifier: Verifier::from_pem(&public_key).context("the public key for tokens is none")?,
         committer,
         settled: Arc::default(),

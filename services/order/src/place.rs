@@ -1,7 +1,7 @@
 //! Placing orders: one transaction for all that were waiting.
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
-use sqlx::PgConnection;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -112,79 +112,46 @@ pub(crate) async fn place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Re
 
 async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Placed, PlaceError>>> {
     let mut tx = app.db.begin().await?;
-    let decided = decide(app, &mut tx, wishes).await?;
-    let (mut claims, mut answers) = (Vec::new(), Vec::with_capacity(wishes.len()));
-    for (wish, decision) in wishes.iter().zip(&decided) {
-        if let Ok((id, _)) = decision {
-            claims.push((wish, *id));
-        }
-    }
+    let (now, prices) = store::catalogue::prices(&mut tx, wishes.iter().flat_map(|wish| wish.cart.skus())).await?;
+    let decide = |wish: &Wish| {
+        let id = OrderId::mint();
+        order::place(id, wish.customer, &wish.cart, &prices, now).map(|placed| (id, placed))
+    };
+    let decided: Vec<Decision> = wishes.iter().map(decide).collect();
+    let orderable = wishes.iter().zip(&decided);
+    let claims: Vec<_> = orderable.filter_map(|(wish, decision)| Some((wish, decision.as_ref().ok()?.0))).collect();
     let claimed = store::keys::claim(&mut tx, &claims).await?;
-    let mut progress = Progress::default();
-    let mut placed = Vec::new();
-    let mut unclaimed = Vec::new();
-    for (place, (wish, decision)) in wishes.iter().zip(decided).enumerate() {
-        match decision {
-            Ok((id, event)) if claimed.contains(&id) => {
+    let is_claimed = |decision: &Decision| decision.as_ref().is_ok_and(|(id, _)| claimed.contains(id));
+    let others = wishes.iter().zip(&decided).filter(|(_, decision)| !is_claimed(decision));
+    let taken = store::keys::taken(&mut tx, &others.map(|(wish, _)| wish).collect::<Vec<_>>()).await?;
+    let (mut progress, mut placed) = (Progress::default(), Vec::new());
+    let mut answers = Vec::with_capacity(wishes.len());
+    for (wish, decision) in wishes.iter().zip(decided) {
+        answers.push(match (decision, taken.get(&(wish.customer, wish.key.clone()))) {
+            (Ok((id, event)), _) if claimed.contains(&id) => {
                 placed.push(order::Order::apply(None, &event).expect("placing an order begins it"));
-                start(app, &mut progress, wish, event);
-                answers.push(Ok(Placed::Now(id)));
+                start(&mut progress, wish, event, now);
+                Ok(Placed::Now(id))
             }
-            Ok(_) => {
-                unclaimed.push(place);
-                answers.push(Err(PlaceError::Store));
-            }
-            // A request that would be refused now may be the repetition of one that was not.
-            Err(refusal) => {
-                unclaimed.push(place);
-                answers.push(Err(refusal.into()));
-            }
-        }
+            // Also a request that would be refused now may be the repetition of one that was not.
+            (_, Some((order, fingerprint))) if *fingerprint == wish.fingerprint => Ok(Placed::Before(*order)),
+            (_, Some(_)) => Err(PlaceError::KeyReused),
+            (Err(refusal), None) => Err(refusal.into()),
+            // Its key was taken and is free again by now: the request can be repeated.
+            (Ok(_), None) => Err(PlaceError::Store),
+        });
     }
-    answer_repeats(&mut tx, wishes, &unclaimed, &mut answers).await?;
     store::orders::insert(&mut tx, &placed).await?;
-    progress.save(&mut tx, app.clock.now()).await?;
+    progress.save(&mut tx, now).await?;
     tx.commit().await?;
     Ok(answers)
 }
 
 type Decision = Result<(OrderId, OrderEvent), Refusal>;
 
-async fn decide(app: &App, tx: &mut PgConnection, wishes: &[Wish]) -> sqlx::Result<Vec<Decision>> {
-    let prices = store::catalogue::prices(tx, wishes.iter().flat_map(|wish| wish.cart.skus())).await?;
-    let now = app.clock.now();
-    let decide = |wish: &Wish| {
-        let id = OrderId::mint();
-        order::place(id, wish.customer, &wish.cart, &prices, now).map(|placed| (id, placed))
-    };
-    Ok(wishes.iter().map(decide).collect())
-}
-
-fn start(app: &App, progress: &mut Progress, wish: &Wish, placed: OrderEvent) {
+fn start(progress: &mut Progress, wish: &Wish, placed: OrderEvent, now: Timestamp) {
     let checkout = Checkout::of(&placed, wish.token.clone()).expect("placing an order gives the event that says so");
-    let (instance, transition) = CHECKOUT.start(Uuid::now_v7(), checkout, app.clock.now());
+    let (instance, transition) = CHECKOUT.start(Uuid::now_v7(), checkout, now);
     progress.placed(placed);
     progress.started(instance, transition);
-}
-
-/// Gives the requests at `unclaimed`, whose keys were taken before, the answers of the first requests.
-async fn answer_repeats(
-    tx: &mut PgConnection,
-    wishes: &[Wish],
-    unclaimed: &[usize],
-    answers: &mut [Result<Placed, PlaceError>],
-) -> sqlx::Result<()> {
-    if unclaimed.is_empty() {
-        return Ok(());
-    }
-    let repeats: Vec<&Wish> = unclaimed.iter().map(|place| &wishes[*place]).collect();
-    let first = store::keys::taken(tx, &repeats).await?;
-    for place in unclaimed {
-        let wish = &wishes[*place];
-        if let Some((order, fingerprint)) = first.get(&(wish.customer, wish.key.clone())) {
-            let same = *fingerprint == wish.fingerprint;
-            answers[*place] = if same { Ok(Placed::Before(*order)) } else { Err(PlaceError::KeyReused) };
-        }
-    }
-    Ok(())
 }

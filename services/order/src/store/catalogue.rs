@@ -3,33 +3,40 @@
 use std::collections::HashMap;
 
 use contracts::{Currency, Money, Sku, inventory::CatalogueEvent};
+use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use crate::{order::Price, store::unreadable};
 
-/// What each of `skus` costs now; a SKU without a product is left out.
+/// The time by the database's clock, and what each of `skus` costs now; a SKU without a product is left out.
 pub(crate) async fn prices<'s>(
     tx: &mut PgConnection,
     skus: impl Iterator<Item = &'s Sku>,
-) -> sqlx::Result<HashMap<Sku, Price>> {
+) -> sqlx::Result<(Timestamp, HashMap<Sku, Price>)> {
     let mut skus: Vec<String> = skus.map(|sku| sku.as_str().to_owned()).collect();
     skus.sort_unstable();
     skus.dedup();
+    // The time comes in any case, so that nobody has to ask for it: a row for each SKU, or one without a SKU.
     let rows = sqlx::query!(
-        "-- catalogue::prices
-         select sku, price_amount, price_currency, vat_rate from product where sku = any($1)",
+        r#"-- catalogue::prices
+         select now() as "now!: jiff_sqlx::Timestamp", sku as "sku?", price_amount as "price_amount?",
+                price_currency as "price_currency?", vat_rate as "vat_rate?"
+         from (select) as once left join product on sku = any($1)"#,
         &skus,
     )
     .fetch_all(tx)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let currency = Currency::from_code(&row.price_currency).ok_or_else(|| unreadable("currency"))?;
-            let sku = row.sku.parse().map_err(unreadable)?;
-            let vat_rate = row.vat_rate.try_into().map_err(unreadable)?;
-            Ok((sku, Price { unit_price: Money::new(row.price_amount, currency), vat_rate }))
-        })
-        .collect()
+    let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(|| unreadable("no time"))?;
+    let mut prices = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let product = row.sku.zip(row.price_amount).zip(row.price_currency.zip(row.vat_rate));
+        let Some(((sku, amount), (currency, vat_rate))) = product else { continue };
+        let currency = Currency::from_code(&currency).ok_or_else(|| unreadable("currency"))?;
+        let vat_rate = vat_rate.try_into().map_err(unreadable)?;
+        let price = Price { unit_price: Money::new(amount, currency), vat_rate };
+        prices.insert(sku.parse().map_err(unreadable)?, price);
+    }
+    Ok((now, prices))
 }
 
 /// Replaces each of `products` that is known in a lower version, or not at all.

@@ -38,6 +38,9 @@ pub(crate) async fn taken(
     tx: &mut PgConnection,
     wishes: &[&Wish],
 ) -> sqlx::Result<HashMap<(CustomerId, String), (OrderId, [u8; 32])>> {
+    if wishes.is_empty() {
+        return Ok(HashMap::new());
+    }
     let customers: Vec<Uuid> = wishes.iter().map(|wish| wish.customer.as_uuid()).collect();
     let keys: Vec<String> = wishes.iter().map(|wish| wish.key.clone()).collect();
     let rows = sqlx::query!(

@@ -85,33 +85,66 @@ pub(crate) async fn log(
     Ok(())
 }
 
-/// The sagas with these ids, locked, in the order of their ids.
-pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Instance<Checkout>>> {
-    let rows = sqlx::query_scalar!(
+/// The time by the database's clock, and the sagas with these ids, locked, in the order of their ids.
+pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<(Timestamp, Vec<Instance<Checkout>>)> {
+    // The time comes in any case, so that nobody has to ask for it: a row for each saga, or one without a saga.
+    let rows = sqlx::query!(
         r#"-- sagas::lock
-         select instance as "instance: Json<Instance<Checkout>>" from saga where id = any($1) order by id for update"#,
+         select now() as "now!: jiff_sqlx::Timestamp", locked.instance as "instance?: Json<Instance<Checkout>>"
+         from (select) as once
+              left join (select instance from saga where id = any($1) order by id for update) as locked on true"#,
         ids,
     )
     .fetch_all(tx)
     .await?;
-    Ok(rows.into_iter().map(|Json(instance)| instance).collect())
+    let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(|| unreadable("no time"))?;
+    Ok((now, rows.into_iter().filter_map(|row| Some(row.instance?.0)).collect()))
 }
 
-/// The time by the database's clock, and the sagas that are due by it, locked; those another instance has are left out.
-pub(crate) async fn lock_due(
-    tx: &mut PgConnection,
-    at_most: i64,
-) -> sqlx::Result<(Timestamp, Vec<Instance<Checkout>>)> {
-    let now = sqlx::query_scalar!(r#"select now() as "now!: jiff_sqlx::Timestamp""#).fetch_one(&mut *tx).await?;
-    let rows = sqlx::query_scalar!(
+/// Sagas that are due, locked.
+pub(crate) struct Due {
+    /// The time by the database's clock.
+    pub(crate) now: Timestamp,
+    pub(crate) sagas: Vec<Instance<Checkout>>,
+    /// Those that cannot be read back.
+    pub(crate) unreadable: Vec<Uuid>,
+}
+
+/// The sagas that are due by the database's clock; `None` if there are none. Those another instance has are left out.
+pub(crate) async fn lock_due(tx: &mut PgConnection, at_most: i64) -> sqlx::Result<Option<Due>> {
+    let rows = sqlx::query!(
         r#"-- sagas::lock_due
-         select instance as "instance: Json<Instance<Checkout>>"
+         select now() as "now!: jiff_sqlx::Timestamp", id, instance::text as "instance!"
          from saga where wake_at <= now() order by wake_at limit $1 for update skip locked"#,
         at_most,
     )
     .fetch_all(tx)
     .await?;
-    Ok((Timestamp::from(now), rows.into_iter().map(|Json(instance)| instance).collect()))
+    let Some(now) = rows.first().map(|row| Timestamp::from(row.now)) else { return Ok(None) };
+    let mut due = Due { now, sagas: Vec::with_capacity(rows.len()), unreadable: Vec::new() };
+    for row in rows {
+        match serde_json::from_str(&row.instance) {
+            Ok(saga) => due.sagas.push(saga),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(saga.id = %row.id, error, "a saga that is due cannot be read and is left out");
+                due.unreadable.push(row.id);
+            }
+        }
+    }
+    Ok(Some(due))
+}
+
+/// Looks at these sagas again in a minute.
+pub(crate) async fn put_off(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "-- sagas::put_off
+         update saga set wake_at = now() + interval '1 minute' where id = any($1)",
+        ids,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// The word for how far a saga is.

@@ -10,8 +10,10 @@ use contracts::{
 };
 use jiff::Timestamp;
 use messaging::{Batch, HandleError, Handler, Offsets as _, Position, Record, postgres::Offsets};
-use service::clock::Clock;
-use sqlx::{PgPool, Row, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use uuid::Uuid;
 use web::access::{Signer, Verifier};
 
@@ -39,13 +41,14 @@ impl Bench {
     /// A service that knows `MUG` for 12.90 EUR and `PAN` for 49.99 EUR.
     pub(super) async fn new() -> Self {
         let url = testkit::postgres().await.database().await.url;
-        let db = PgPoolOptions::new().max_connections(20).connect(&url).await.unwrap();
+        // What is in `public` stands before what comes with Postgres: see `set_clock`.
+        let options = url.parse::<PgConnectOptions>().unwrap().options([("search_path", "public,pg_catalog")]);
+        let db = PgPoolOptions::new().max_connections(20).connect_with(options).await.unwrap();
         sqlx::migrate!().run(&db).await.unwrap();
         let (private, public) = web::access::generate_keys();
         let (committer, queue) = Committer::new();
         let verifier = Verifier::from_pem(&public).unwrap();
-        let clock = Clock::system();
-        let app = App { db, clock, verifier, committer, settled: <std::sync::Arc<Settled>>::default() };
+        let app = App { db, verifier, committer, settled: <std::sync::Arc<Settled>>::default() };
         let bench = Self {
             app,
             signer: Signer::from_pem(&private).unwrap(),
@@ -59,6 +62,15 @@ impl Bench {
 
     pub(super) fn db(&self) -> &PgPool {
         &self.app.db
+    }
+
+    /// Puts the clock of the database ahead of ours by so many seconds, or behind.
+    pub(super) async fn set_clock(&self, ahead_s: i32) {
+        let now = format!(
+            "create or replace function public.now() returns timestamptz stable
+             return pg_catalog.now() + interval '{ahead_s} s'"
+        );
+        sqlx::raw_sql(AssertSqlSafe(now)).execute(self.db()).await.unwrap();
     }
 
     pub(super) fn wish(&self, key: &str, sku: &str, quantity: u32) -> Wish {
@@ -139,7 +151,7 @@ impl Bench {
     }
 
     pub(super) async fn count(&self, table: &'static str) -> i64 {
-        let counted = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+        let counted = AssertSqlSafe(format!("select count(*) from {table}"));
         sqlx::query_scalar(counted).fetch_one(self.db()).await.unwrap()
     }
 }
@@ -190,6 +202,7 @@ impl Checkout {
 }
 
 /// Messages from the outbox.
+#[derive(Debug)]
 pub(super) struct Sent(Vec<(String, String)>);
 
 impl Sent {
