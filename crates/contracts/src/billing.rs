@@ -1,10 +1,9 @@
 //! What `billing` says, and what it can be told to do.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::token::{NotAPaymentToken, PaymentToken};
 use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic};
 
 /// What billing shall do, on topic `billing.commands`.
@@ -119,50 +118,6 @@ pub enum PaymentRefusal {
     },
     /// The payment was voided before it was asked for.
     Voided,
-}
-
-/// The provider's token for a card: 1 to 80 characters of `a-z`, `A-Z`, `0-9`, `_` and `-`, such as `tok_ok`.
-///
-/// In no event and in no log: `Debug` shows `***`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PaymentToken(Box<str>);
-
-/// The text is no payment token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a payment token has 1 to {} characters of a-z, A-Z, 0-9, _ and -", PaymentToken::MAX_LEN)]
-pub struct NotAPaymentToken;
-
-impl PaymentToken {
-    /// The longest token, in characters.
-    pub const MAX_LEN: usize = 80;
-
-    /// The token itself, for the provider and the command that carries it, and for nobody else.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for PaymentToken {
-    type Error = NotAPaymentToken;
-
-    fn try_from(text: String) -> Result<Self, NotAPaymentToken> {
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(known);
-        if fits { Ok(Self(text.into_boxed_str())) } else { Err(NotAPaymentToken) }
-    }
-}
-
-impl From<PaymentToken> for String {
-    fn from(token: PaymentToken) -> Self {
-        token.0.into_string()
-    }
-}
-
-impl fmt::Debug for PaymentToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PaymentToken(***)")
-    }
 }
 
 impl Message for BillingCommand {
