@@ -1,6 +1,7 @@
 //! Where Kafka is, and the topics there.
 
 use std::{
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -109,6 +110,26 @@ impl Broker {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(())
+    }
+
+    /// The offsets that each partition of `topic` (its name without the prefix) still has.
+    ///
+    /// # Errors
+    /// If the broker cannot be asked.
+    pub async fn ends(&self, topic: &str) -> Result<Vec<(i32, Range<i64>)>, KafkaError> {
+        let admin: AdminClient<Quiet> = self.client_config().create_with_context(Quiet)?;
+        let topic = self.full_name(topic);
+        let ask = move || {
+            let client = admin.inner();
+            let metadata = client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT)?;
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            let ends = partitions.map(|partition| {
+                let (low, high) = client.fetch_watermarks(&topic, partition.id(), REQUEST_TIMEOUT)?;
+                Ok((partition.id(), low..high))
+            });
+            ends.collect()
+        };
+        tokio::task::spawn_blocking(ask).await.unwrap_or(Err(KafkaError::Canceled))
     }
 
     async fn create(&self, admin: &AdminClient<Quiet>, specs: &[TopicSpec]) -> Result<(), TopicError> {

@@ -9,6 +9,7 @@
 //! still has. A stored offset above 0 that the topic no longer has (retention ate unread messages) or does not have yet
 //! (the topic lost its end, or was made anew) is [`ConsumerError::OutOfRange`]: going on would lose messages silently.
 
+mod caught_up;
 mod client;
 mod positions;
 mod reader;
@@ -21,6 +22,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Batch, Broker, Undecodable};
+pub use caught_up::caught_up;
 pub use record::{Flaw, Malformed};
 
 /// How long the end of a consumer waits for its leaving the group.

@@ -13,3 +13,13 @@ pub mod relay;
 mod visible;
 
 pub use offsets::Offsets;
+
+/// The slot of Postgres' log for the relay of the database of `pool`. A slot belongs to a database, its name to the whole
+/// server, and has at most 63 characters.
+pub fn slot(pool: &sqlx::PgPool) -> String {
+    let options = pool.connect_options();
+    let database = options.get_database().unwrap_or("postgres");
+    // Of a long name the end, where names differ.
+    let begin = database.ceil_char_boundary(database.len().saturating_sub(63 - "outbox_".len()));
+    format!("outbox_{}", &database[begin..])
+}

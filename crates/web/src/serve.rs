@@ -29,8 +29,12 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 /// How long requests may take to finish once the server is told to stop. Less than the tasks of a process get.
 pub const GRACE: Duration = Duration::from_secs(8);
 
-/// Serves `router`, [guarded], until `stop`; then takes no more connections and finishes the requests at hand, for at
-/// most [`GRACE`].
+/// How long connections are still taken once the server is told to stop: whoever asks whether it is ready, and learns
+/// that it no longer is, has time to send requests elsewhere.
+pub const NOTICE: Duration = Duration::from_millis(500);
+
+/// Serves `router`, [guarded], until `stop` and for [`NOTICE`] after it; then takes no more connections and finishes the
+/// requests at hand, until [`GRACE`] is over.
 ///
 /// # Errors
 /// If the listener is broken.
@@ -42,7 +46,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             debug!(%error, "A connection keeps its delay.");
         }
     });
-    let told = stop.clone().cancelled_owned();
+    let told = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            sleep(NOTICE).await;
+        }
+    };
     let server = axum::serve(listener, guarded(router)).with_graceful_shutdown(told).into_future();
     tokio::select! {
         ended = server => ended,

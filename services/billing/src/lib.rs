@@ -32,7 +32,7 @@ use anyhow::Context;
 use contracts::Topic;
 use messaging::Broker;
 use messaging::consumer::Consumer;
-use messaging::postgres::{Offsets, relay};
+use messaging::postgres::{Offsets, relay, slot};
 use service::clock::Clock;
 use service::tasks::Tasks;
 use service::topics;
@@ -104,11 +104,6 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
         // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
         .test_before_acquire(false);
     options.connect(config.billing_database_url.expose()).await.context("cannot reach the database")
-}
-
-/// The relay's replication slot. Slots belong to the whole server, so the database's name is part of it.
-fn slot(pool: &PgPool) -> String {
-    format!("outbox_{}", pool.connect_options().get_database().unwrap_or(SERVICE))
 }
 
 fn verifier(config: &Config) -> anyhow::Result<Verifier> {

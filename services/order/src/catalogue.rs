@@ -1,14 +1,37 @@
 //! This service's copy of the catalogue: the full state of each product, as inventory last said it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use contracts::{Topic, inventory::CatalogueEvent};
-use messaging::{Batch, HandleError, Handler};
+use messaging::{Batch, Broker, HandleError, Handler, consumer::caught_up, postgres::Offsets};
+use tokio_util::sync::CancellationToken;
 
 use crate::{App, store};
 
 /// The topic the catalogue comes on.
-pub(crate) const TOPICS: [&str; 1] = [Topic::InventoryCatalogue.name()];
+pub(crate) const TOPIC: &str = Topic::InventoryCatalogue.name();
+
+/// Sets `complete` once this copy has all that the topic had at the time of the call: without it, orders for products
+/// that the shop does sell would be refused. Then there is nothing to do until `stop`.
+pub(crate) async fn watch(
+    broker: Broker,
+    offsets: Offsets,
+    complete: Arc<AtomicBool>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if stop.run_until_cancelled(caught_up(&broker, TOPIC, &offsets)).await.is_some() {
+        tracing::info!("the copy of the catalogue is complete");
+        complete.store(true, Ordering::Relaxed);
+    }
+    stop.cancelled().await;
+    Ok(())
+}
 
 /// Takes changed products in.
 pub(crate) struct Catalogue(pub(crate) App);

@@ -34,7 +34,7 @@ use std::sync::{
 use anyhow::Context;
 use messaging::{
     consumer::Consumer,
-    postgres::{Offsets, relay},
+    postgres::{Offsets, relay, slot},
 };
 use service::tasks::Tasks;
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -86,7 +86,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("answers", consumer(group("order"), &answers::TOPICS).run(Answers(app.clone()), stop.clone()));
     tasks.spawn(
         "catalogue",
-        consumer(group("order-catalogue"), &catalogue::TOPICS).run(Catalogue(app.clone()), stop.clone()),
+        consumer(group("order-catalogue"), &[catalogue::TOPIC]).run(Catalogue(app.clone()), stop.clone()),
     );
     tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
@@ -94,15 +94,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("{} cannot be listened on", config.http_addr))?;
-    let ready = Arc::new(AtomicBool::new(true));
-    let routes = http::routes(app).merge(web::health::routes(move || ready.load(Ordering::Relaxed)));
+    let (complete, stopping) = (Arc::new(AtomicBool::new(false)), stop.clone());
+    let offsets = Offsets::new(db);
+    tasks.spawn("catalogue watch", catalogue::watch(broker, offsets, Arc::clone(&complete), stop.clone()));
+    let ready = move || complete.load(Ordering::Relaxed) && !stopping.is_cancelled();
+    let routes = http::routes(app).merge(web::health::routes(ready));
     tasks.spawn("http", web::serve::serve(listener, routes, stop));
     tasks.run_until_stopped().await
-}
-
-/// The slot of Postgres' log that the relay reads. A slot belongs to a database, its name to the whole server.
-fn slot(db: &PgPool) -> String {
-    format!("outbox_{}", db.connect_options().get_database().unwrap_or("order"))
 }
 
 /// Connects, and brings the schema up to date.

@@ -170,3 +170,28 @@ async fn a_request_that_does_not_end_does_not_keep_the_server() {
     ended.unwrap();
     assert_eq!(stopped.elapsed().as_secs(), GRACE.as_secs());
 }
+
+/// Told to stop, it first says so to whoever asks, and only then takes no more connections.
+#[tokio::test]
+async fn it_is_not_ready_before_it_is_gone() {
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let router: Router = health::routes(move || !stopping.is_cancelled());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ask = async || {
+        let mut client = TcpStream::connect(address).await?;
+        client.write_all(b"GET /health/ready HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let asking = async {
+        assert!(ask().await.unwrap().starts_with("HTTP/1.1 200 "));
+        stop.cancel();
+        assert!(ask().await.unwrap().starts_with("HTTP/1.1 503 "));
+    };
+    let (ended, ()) = tokio::join!(serve(listener, router, stop.clone()), asking);
+    ended.unwrap();
+    assert!(ask().await.is_err(), "nobody listens any more");
+}
