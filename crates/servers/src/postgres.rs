@@ -179,8 +179,6 @@ impl Place {
             "wal_sender_timeout=5s".into(),
             "max_slot_wal_keep_size=4GB".into(),
             "max_wal_size=2GB".into(),
-            // The promise of the outbox: no transaction is open for longer than a minute.
-            "idle_in_transaction_session_timeout=60s".into(),
         ];
         let (stop, patience) = match config.worth {
             Data::Kept => {

@@ -76,6 +76,18 @@ create table saga_log (
     primary key (saga_id, seq)
 );
 
+-- What happened stays as it was written, whatever the program says.
+create function history_is_append_only() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append-only', tg_table_name
+        using errcode = 'check_violation', constraint = 'history_is_append_only';
+end
+$$;
+create trigger history_is_append_only before update or delete or truncate on order_events
+    for each statement execute function history_is_append_only();
+create trigger history_is_append_only before update or delete or truncate on saga_log
+    for each statement execute function history_is_append_only();
+
 -- Requests answered: a repetition gets the first answer. Taken in the transaction that places the order.
 create table idempotency_key (
     customer_id uuid not null,

@@ -10,5 +10,6 @@ mod answering;
 mod bench;
 mod catalogue;
 mod deadlines;
+mod history;
 mod http;
 mod placing;
