@@ -184,10 +184,12 @@ async fn call(provider: &impl Provider, intent: &Intent) -> Result<Outcome, Uncl
 
 impl Books {
     async fn book_all(&self, mut finished: mpsc::Receiver<Finished>, stop: &CancellationToken) {
-        let mut batch = Vec::new();
+        let (mut batch, mut pace) = (Vec::new(), messaging::pace::Pace::new());
         while finished.recv_many(&mut batch, BATCH).await > 0 {
+            pace.begin(batch.len());
             self.book_surely(&batch, stop).await;
             batch.clear();
+            sleep_until(pace.next().into()).await;
         }
     }
 

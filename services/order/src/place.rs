@@ -2,6 +2,7 @@
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use jiff::Timestamp;
+use messaging::pace::Pace;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -78,12 +79,15 @@ impl Committer {
 /// Commits all that is waiting, again and again, until `stop`; then what is left.
 pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> anyhow::Result<()> {
     let mut waiting = Vec::with_capacity(BATCH);
+    let mut pace = Pace::new();
     loop {
+        tokio::time::sleep_until(pace.next().into()).await;
         tokio::select! {
             biased;
             taken = queue.recv_many(&mut waiting, BATCH) => if taken == 0 { return Ok(()) },
             () = stop.cancelled(), if !queue.is_closed() => { queue.close(); continue }
         }
+        pace.begin(waiting.len());
         let (wishes, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         let answers = place_all(&app, &wishes).await.unwrap_or_else(|error| {
             tracing::error!(

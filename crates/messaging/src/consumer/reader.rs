@@ -24,6 +24,7 @@ use crate::{
     Batch, Position, Record,
     backoff::Backoff,
     broker::{Complaint, chain},
+    pace::Pace,
 };
 
 /// How long a poll waits when nothing comes; so long a stop can take to be seen.
@@ -42,6 +43,7 @@ pub(super) struct Reader<O, H> {
     stop: CancellationToken,
     client: Client,
     positions: Positions,
+    pace: Pace,
     /// Ours by the group's decision, but their offsets are not loaded yet.
     unloaded: Vec<Partition>,
     load_at: Instant,
@@ -75,6 +77,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             stop,
             client,
             positions: Positions::default(),
+            pace: Pace::new(),
             unloaded: Vec::new(),
             load_at: Instant::now(),
             load_backoff: Backoff::new(),
@@ -88,8 +91,11 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             if !self.unloaded.is_empty() && Instant::now() >= self.load_at {
                 self.load()?;
             }
+            // The client goes on fetching meanwhile.
+            std::thread::sleep(self.pace.next().saturating_duration_since(Instant::now()));
             let records = self.gather()?;
             if !records.is_empty() {
+                self.pace.begin(records.len());
                 let batch = self.positions.batch(records);
                 self.settle(&batch)?;
             }
