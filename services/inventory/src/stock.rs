@@ -39,7 +39,6 @@ struct Entry {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change<'a> {
     pub(crate) sku: &'a Sku,
-    pub(crate) from: Level,
     pub(crate) to: Level,
 }
 
@@ -95,7 +94,7 @@ impl Stock {
     /// What has changed, ordered by SKU: two transactions that concern the same SKUs meet at the first of them.
     pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         let changed = self.0.iter().filter(|(_, entry)| entry.read != entry.now);
-        changed.map(|(sku, entry)| Change { sku, from: entry.read, to: entry.now })
+        changed.map(|(sku, entry)| Change { sku, to: entry.now })
     }
 
     fn available(&self, sku: &Sku) -> i64 {
@@ -160,9 +159,8 @@ mod tests {
         let mut stock = stock();
         stock.hold(&[line("A", 1), line("B", 1)]).unwrap();
         stock.release(&[line("B", 1)]).unwrap();
-        let changes: Vec<_> =
-            stock.changes().map(|change| (change.sku.clone(), change.from.held, change.to.held)).collect();
-        assert_eq!(changes, [(sku("A"), 2, 3)]);
+        let changes: Vec<_> = stock.changes().map(|change| (change.sku.clone(), change.to.held)).collect();
+        assert_eq!(changes, [(sku("A"), 3)]);
     }
 
     #[test]
