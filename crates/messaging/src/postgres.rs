@@ -10,6 +10,7 @@ pub mod outbox;
 mod pgoutput;
 mod progress;
 pub mod relay;
+mod relay_config;
 mod visible;
 
 pub use offsets::Offsets;

@@ -7,6 +7,7 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader},
     os::unix::process::{CommandExt, ExitStatusExt},
@@ -38,8 +39,8 @@ pub enum StopSignal {
     Kill,
 }
 
-/// What to run, and how to stop it.
-#[derive(Debug, Clone)]
+/// What to run, and how to stop it. Of its environment, which may hold passwords, `Debug` shows the names alone.
+#[derive(Clone)]
 pub struct Program {
     name: String,
     command: PathBuf,
@@ -50,6 +51,17 @@ pub struct Program {
     stop: StopSignal,
     patience: Duration,
     user: Option<User>,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, command, args, env, folder, log, stop, patience, user } = self;
+        let variables: Vec<&OsString> = env.iter().map(|(variable, _)| variable).collect();
+        let mut shown = f.debug_struct("Program");
+        shown.field("name", name).field("command", command).field("args", args).field("env", &variables);
+        shown.field("folder", folder).field("log", log).field("stop", stop).field("patience", patience);
+        shown.field("user", user).finish()
+    }
 }
 
 impl Program {
@@ -244,6 +256,13 @@ pub(crate) fn complaint(log: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_its_environment_holds_is_not_shown() {
+        let program = Program::new("order", "order", "order.log").env("ORDER_DATABASE_URL", "canary");
+        let shown = format!("{program:?}");
+        assert!(shown.contains("ORDER_DATABASE_URL") && !shown.contains("canary"), "{shown}");
+    }
 
     #[test]
     fn a_complaint_is_preferred_to_the_last_line() {

@@ -1,7 +1,7 @@
 //! PostgreSQL: one cluster, listening on loopback only.
 
 use std::{
-    fs,
+    fmt, fs,
     os::unix::{self, fs::PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -20,8 +20,8 @@ const START_LIMIT_S: u64 = 60;
 /// The name of the cluster inside its data folder; elsewhere while it is being made, so it is whole or not there.
 const CLUSTER: &str = "cluster";
 
-/// Where and how one cluster runs.
-#[derive(Debug, Clone)]
+/// Where and how one cluster runs. Its `Debug` shows no password.
+#[derive(Clone)]
 pub struct PostgresConfig {
     /// What to call it, such as `PostgreSQL (orders)`.
     pub name: String,
@@ -37,12 +37,27 @@ pub struct PostgresConfig {
     pub worth: Data,
 }
 
-/// A running cluster.
-#[derive(Debug)]
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, data, log, port, password: _, worth } = self;
+        let mut shown = f.debug_struct("PostgresConfig");
+        shown.field("name", name).field("data", data).field("log", log).field("port", port).field("worth", worth);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// A running cluster. Its `Debug` shows no password.
 pub struct Postgres {
     process: Guarded,
     port: u16,
     password: Option<String>,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, port, password: _ } = self;
+        f.debug_struct("Postgres").field("process", process).field("port", port).finish_non_exhaustive()
+    }
 }
 
 impl Postgres {

@@ -24,6 +24,7 @@ async fn postgres_makes_its_cluster_once_and_again_if_that_was_interrupted() {
     fs::write(config.data.join("new/PG_VERSION"), "18\n").unwrap();
 
     let first = Postgres::start(&home, &config).await.unwrap();
+    assert!(!format!("{config:?} {first:?}").contains("secret"), "its password is shown to nobody");
     assert!(matches!(require_free_port(config.port, "another"), Err(ServerError::PortInUse { .. })));
     let refused = Postgres::start(&home, &config).await.unwrap_err().to_string();
     assert_eq!(refused, format!("port {}, wanted by PostgreSQL, is in use", config.port));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -74,13 +74,19 @@ impl Kind {
     }
 }
 
-/// Made at the first start, kept in the shop's folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Made at the first start, kept in the shop's folder, shown to nobody.
+#[derive(Clone, Serialize, Deserialize)]
 struct Passwords {
     orders_admin: String,
     orders_service: String,
     billing_admin: String,
     billing_service: String,
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Plan {
@@ -291,4 +297,16 @@ fn require_programs(bin_dir: &Path) -> Result<(), ShopError> {
     let programs = Service::ALL.map(|service| bin_dir.join(service.name()));
     let missing = programs.into_iter().find(|program| !program.is_file());
     missing.map_or(Ok(()), |program| Err(ShopError::NoProgram(program)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(token::keys(folder.path())).unwrap();
+        assert_eq!(format!("{:?}", Passwords::of(folder.path()).unwrap()), "***");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
@@ -60,8 +61,8 @@ pub struct State {
     pub parts: Vec<PartState>,
 }
 
-/// How to reach the stores. The users may do anything there.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// How to reach the stores. The users may do anything there; `Debug` shows neither them nor their passwords.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Stores {
     /// Postgres, database `orders`.
     pub orders: String,
@@ -71,6 +72,13 @@ pub struct Stores {
     pub inventory: String,
     /// Kafka: host and port.
     pub brokers: String,
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { orders: _, billing: _, inventory: _, brokers } = self;
+        f.debug_struct("Stores").field("brokers", brokers).finish_non_exhaustive()
+    }
 }
 
 /// One process of the shop.
@@ -166,7 +174,9 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let stores = Stores { orders: "o".into(), billing: "b".into(), inventory: "i".into(), brokers: "k".into() };
+        let store = |name: &str| format!("{name}://user:canary@host/{name}");
+        let (orders, billing, inventory) = (store("orders"), store("billing"), store("inventory"));
+        let stores = Stores { orders, billing, inventory, brokers: "host:9092".into() };
         let services = BTreeMap::from([(Service::Order, vec!["http://127.0.0.1:7001".into()])]);
         State { pid: 7, ready: true, services, stores, parts: Vec::new() }
     }
@@ -198,6 +208,8 @@ mod tests {
 
     #[test]
     fn passwords_are_for_the_owner_only() {
+        let shown = format!("{:?}", state());
+        assert!(shown.contains("host:9092") && !shown.contains("canary"), "{shown}");
         let folder = tempfile::tempdir().unwrap();
         state().write(folder.path()).unwrap();
         assert_eq!(fs::metadata(folder.path().join(FILE)).unwrap().mode() & 0o777, 0o600);

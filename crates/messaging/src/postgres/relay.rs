@@ -21,6 +21,7 @@ use sqlx::{ConnectOptions as _, PgPool, postgres::PgConnectOptions};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub use super::relay_config::RelayConfig;
 use super::{
     pgoutput::{DecodeError, Decoder},
     progress::Progress,
@@ -55,17 +56,6 @@ const TAKEOVER_INTERVAL: Duration = Duration::from_millis(500);
 /// A stream that lasted so long has shown that nothing is wrong for good.
 const STEADY: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// What a relay needs to know.
-#[derive(Debug, Clone)]
-pub struct RelayConfig {
-    /// `postgres://user:password@host:port/database`; the user may replicate.
-    pub database_url: String,
-    /// The replication slot. Its name is unique among all databases of the server.
-    pub slot: String,
-    /// The name of the service: `ce_source` of its messages.
-    pub source: String,
-}
 
 /// Why a relay cannot work at all.
 #[derive(Debug, thiserror::Error)]

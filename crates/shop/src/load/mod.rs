@@ -6,6 +6,7 @@ mod cpu;
 mod report;
 
 use std::{
+    fmt,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -42,8 +43,8 @@ pub struct Load {
     pub declined_percent: u8,
 }
 
-/// Whom to do it to.
-#[derive(Debug, Clone)]
+/// Whom to do it to. Its `Debug` shows no token.
+#[derive(Clone)]
 pub struct Target {
     /// The order services, each `http://host:port`; customers are dealt out over them.
     pub order_urls: Vec<String>,
@@ -53,6 +54,15 @@ pub struct Target {
     pub tokens: Vec<String>,
     /// Every process of the shop: its name, and its id or that of its parent.
     pub processes: Vec<(String, u32)>,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { order_urls, inventory_url, tokens: _, processes } = self;
+        let mut shown = f.debug_struct("Target");
+        shown.field("order_urls", order_urls).field("inventory_url", inventory_url).field("processes", processes);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// How orders ended, and how long each took.
@@ -257,4 +267,17 @@ async fn in_plenty(client: &reqwest::Client, target: &Target, skus: Vec<Sku>) ->
         bail!("no product has {PLENTY} pieces left: start afresh with `cargo shop up --fresh`");
     }
     Ok(plenty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_not_shown() {
+        let (inventory_url, tokens) = ("http://host".to_owned(), vec!["canary".to_owned()]);
+        let target = Target { order_urls: Vec::new(), inventory_url, tokens, processes: Vec::new() };
+        let shown = format!("{target:?}");
+        assert!(shown.contains("http://host") && !shown.contains("canary"), "{shown}");
+    }
 }

@@ -1,0 +1,33 @@
+//! What a relay needs to know.
+
+use std::fmt;
+
+/// What a relay needs to know. Its `Debug` shows no password.
+#[derive(Clone)]
+pub struct RelayConfig {
+    /// `postgres://user:password@host:port/database`; the user may replicate.
+    pub database_url: String,
+    /// The replication slot. Its name is unique among all databases of the server.
+    pub slot: String,
+    /// The name of the service: `ce_source` of its messages.
+    pub source: String,
+}
+
+impl fmt::Debug for RelayConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { database_url: _, slot, source } = self;
+        f.debug_struct("RelayConfig").field("slot", slot).field("source", source).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let database_url = "postgres://user:canary@host/database".to_owned();
+        let shown = format!("{:?}", RelayConfig { database_url, slot: "slot".into(), source: "order".into() });
+        assert!(shown.contains("slot") && !shown.contains("canary"), "{shown}");
+    }
+}
