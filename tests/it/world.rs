@@ -142,15 +142,16 @@ impl Customer {
     }
 }
 
-/// `orders` orders at once: of every ten, six are confirmed, three declined, one is out of stock (there are fewer than
-/// 10,000 pieces). No capture is refused: the scripted provider forgets in a crash whose it would have refused.
+/// `orders` orders at once: of every ten, six are confirmed, two declined, one is declined when it is captured, and one
+/// is out of stock (there are fewer than 10,000 pieces).
 pub(crate) async fn many(world: &Arc<World>, sku: &'static str, orders: usize) -> Vec<Order> {
     let mut buying = tokio::task::JoinSet::new();
     for number in 0..orders {
         let customer = world.customer();
         let (quantity, token) = match number % 10 {
             0..6 => (1, OK),
-            6..9 => (1, "tok_authorize_declined"),
+            6..8 => (1, "tok_authorize_declined"),
+            8 => (1, "tok_capture_declined"),
             _ => (10_000, OK),
         };
         buying.spawn(async move { customer.buy(sku, quantity, token).await });

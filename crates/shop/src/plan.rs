@@ -14,13 +14,16 @@ use servers::{
 };
 
 use crate::{
-    Options, Service, ShopError, databases,
+    Options, Service, ShopError, databases, programs,
     state::{PartState, State, Stores, logs},
     token,
 };
 
 /// How long a service may take to become ready: it brings its schema up to date first.
 const SERVICE_START: Duration = Duration::from_secs(60);
+
+/// What the payment provider has been asked and has done, below the shop's folder.
+const PROVIDER_LOG: &str = "provider/provider.log";
 
 /// One shop, before any of it runs.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ struct StorePorts {
     inventory: u16,
     kafka: u16,
     kafka_controller: u16,
+    provider: u16,
 }
 
 /// One process.
@@ -61,6 +65,8 @@ pub(crate) enum Kind {
     PostgresBilling,
     Mongo,
     Kafka,
+    /// The payment provider, which is no service of ours.
+    Provider,
     Service(Service),
 }
 
@@ -68,7 +74,7 @@ impl Kind {
     /// Servers start before services and stop after them.
     pub(crate) fn is_service(self) -> bool {
         match self {
-            Self::PostgresOrders | Self::PostgresBilling | Self::Mongo | Self::Kafka => false,
+            Self::PostgresOrders | Self::PostgresBilling | Self::Mongo | Self::Kafka | Self::Provider => false,
             Self::Service(_) => true,
         }
     }
@@ -99,12 +105,14 @@ impl Plan {
             inventory: at(13)?,
             kafka: at(14)?,
             kafka_controller: at(15)?,
+            provider: at(16)?,
         };
         let mut parts = vec![
             part("pg-orders", "PostgreSQL (orders)", ports.orders, Kind::PostgresOrders),
             part("pg-billing", "PostgreSQL (billing)", ports.billing, Kind::PostgresBilling),
             part("mongo", "MongoDB (inventory)", ports.inventory, Kind::Mongo),
             part("kafka", "Kafka", ports.kafka, Kind::Kafka),
+            part("provider", "payment provider", ports.provider, Kind::Provider),
         ];
         for replica in 1..=options.replicas {
             for (place, service) in (1..).zip(Service::ALL) {
@@ -153,13 +161,14 @@ impl Plan {
 
     /// How to reach the stores, as users that may do anything there.
     fn stores(&self) -> Stores {
-        let StorePorts { orders, billing, inventory, kafka, .. } = self.ports;
+        let StorePorts { orders, billing, inventory, kafka, provider, .. } = self.ports;
         let Passwords { orders_admin, billing_admin, .. } = &self.passwords;
         Stores {
             orders: format!("postgres://postgres:{orders_admin}@127.0.0.1:{orders}/orders"),
             billing: format!("postgres://postgres:{billing_admin}@127.0.0.1:{billing}/billing"),
             inventory: format!("mongodb://127.0.0.1:{inventory}/inventory?replicaSet=rs0&directConnection=true"),
             brokers: format!("127.0.0.1:{kafka}"),
+            provider: format!("http://127.0.0.1:{provider}"),
         }
     }
 
@@ -170,6 +179,7 @@ impl Plan {
             Kind::PostgresBilling => self.start_postgres(part, "billing", "billing_service").await,
             Kind::Mongo => Ok(Mongo::start(&self.servers, &self.mongo(part)).await?.into_process()),
             Kind::Kafka => Ok(Kafka::start(&self.servers, &self.kafka(part)).await?.into_process()),
+            Kind::Provider => self.start_provider(part).await,
             Kind::Service(service) => self.start_service(part, service).await,
         }
     }
@@ -216,20 +226,38 @@ impl Plan {
         }
     }
 
+    async fn start_provider(&self, part: &Part) -> Result<Guarded, ShopError> {
+        let log = self.folder.join(PROVIDER_LOG);
+        require_writable(log.parent().unwrap_or(&self.folder))?;
+        self.start_program(part, self.program(part, programs::PROVIDER).env("LOG_FILE", log)).await
+    }
+
     async fn start_service(&self, part: &Part, service: Service) -> Result<Guarded, ShopError> {
-        require_free_port(part.port, &part.shown)?;
         let (variable, url) = self.database_of(service);
-        let stop = match self.worth {
-            Data::Kept => (StopSignal::Term, Duration::from_secs(15)),
-            Data::Throwaway => (StopSignal::Term, Duration::from_secs(2)),
-        };
-        let process = Program::new(&part.shown, self.bin_dir.join(service.name()), self.log(part))
-            .env("HTTP_ADDR", format!("127.0.0.1:{}", part.port))
+        let Stores { brokers, provider, .. } = self.stores();
+        let program = self
+            .program(part, service.name())
             .env(variable, url)
-            .env("KAFKA_BROKERS", self.stores().brokers)
-            .env("TOKEN_PUBLIC_KEY_FILE", token::public_key_file(&self.folder))
-            .stopped_by(stop.0, stop.1)
-            .start()?;
+            .env("KAFKA_BROKERS", brokers)
+            .env("PROVIDER_URL", provider)
+            .env("TOKEN_PUBLIC_KEY_FILE", token::public_key_file(&self.folder));
+        self.start_program(part, program).await
+    }
+
+    /// The program `name` with what all of ours are told.
+    fn program(&self, part: &Part, name: &str) -> Program {
+        let patience = match self.worth {
+            Data::Kept => Duration::from_secs(15),
+            Data::Throwaway => Duration::from_secs(2),
+        };
+        Program::new(&part.shown, self.bin_dir.join(name), self.log(part))
+            .env("HTTP_ADDR", format!("127.0.0.1:{}", part.port))
+            .stopped_by(StopSignal::Term, patience)
+    }
+
+    async fn start_program(&self, part: &Part, program: Program) -> Result<Guarded, ShopError> {
+        require_free_port(part.port, &part.shown)?;
+        let process = program.start()?;
         let ready = format!("{}/health/ready", part.url());
         let ask = || async { self.http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) };
         wait_until_healthy(&process, SERVICE_START, ask).await?;
@@ -282,7 +310,7 @@ impl Passwords {
     fn of_database(&self, kind: Kind) -> (&str, &str) {
         match kind {
             Kind::PostgresBilling => (&self.billing_admin, &self.billing_service),
-            Kind::PostgresOrders | Kind::Mongo | Kind::Kafka | Kind::Service(_) => {
+            Kind::PostgresOrders | Kind::Mongo | Kind::Kafka | Kind::Provider | Kind::Service(_) => {
                 (&self.orders_admin, &self.orders_service)
             }
         }
@@ -294,8 +322,7 @@ fn part(name: &str, shown: &str, port: u16, kind: Kind) -> Part {
 }
 
 fn require_programs(bin_dir: &Path) -> Result<(), ShopError> {
-    let programs = Service::ALL.map(|service| bin_dir.join(service.name()));
-    let missing = programs.into_iter().find(|program| !program.is_file());
+    let missing = programs::NAMES.map(|name| bin_dir.join(name)).into_iter().find(|program| !program.is_file());
     missing.map_or(Ok(()), |program| Err(ShopError::NoProgram(program)))
 }
 

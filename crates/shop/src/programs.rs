@@ -1,4 +1,4 @@
-//! The services' programs: where they are, and building them.
+//! The programs: where they are, and building them.
 
 use std::{
     env,
@@ -6,7 +6,13 @@ use std::{
     process::Command,
 };
 
-use crate::{Service, ShopError};
+use crate::ShopError;
+
+/// The payment provider's program.
+pub(crate) const PROVIDER: &str = "provider-simulator";
+
+/// Every program that runs beside the servers. Each is in the package of its name.
+pub(crate) const NAMES: [&str; 4] = ["order", "inventory", "billing", PROVIDER];
 
 /// The folder of the running program, in which cargo puts the services too. A test's program lies one folder deeper.
 ///
@@ -24,7 +30,7 @@ pub fn our_folder() -> Result<PathBuf, ShopError> {
 /// # Errors
 /// [`ShopError::Build`] if cargo fails, [`ShopError::System`] if there is no cargo.
 pub fn build(folder: &Path) -> Result<(), ShopError> {
-    let selection = Service::ALL.into_iter().flat_map(|service| ["--package", service.name(), "--bin", service.name()]);
+    let selection = NAMES.into_iter().flat_map(|name| ["--package", name, "--bin", name]);
     cargo_build(folder, selection)
 }
 

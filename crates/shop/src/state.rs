@@ -72,12 +72,14 @@ pub struct Stores {
     pub inventory: String,
     /// Kafka: host and port.
     pub brokers: String,
+    /// The payment provider, whose log is the witness.
+    pub provider: String,
 }
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { orders: _, billing: _, inventory: _, brokers } = self;
-        f.debug_struct("Stores").field("brokers", brokers).finish_non_exhaustive()
+        let Self { orders: _, billing: _, inventory: _, brokers, provider } = self;
+        f.debug_struct("Stores").field("brokers", brokers).field("provider", provider).finish_non_exhaustive()
     }
 }
 
@@ -174,9 +176,10 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let store = |name: &str| format!("{name}://user:canary@host/{name}");
+let store = |name: &str| format!("{name}://user:canary@host/{name}");
         let (orders, billing, inventory) = (store("orders"), store("billing"), store("inventory"));
-        let stores = Stores { orders, billing, inventory, brokers: "host:9092".into() };
+        let (brokers, provider) = ("host:9092".into(), "http://host:7016".into());
+        let stores = Stores { orders, billing, inventory, brokers, provider };
         let services = BTreeMap::from([(Service::Order, vec!["http://127.0.0.1:7001".into()])]);
         State { pid: 7, ready: true, services, stores, parts: Vec::new() }
     }

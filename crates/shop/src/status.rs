@@ -42,6 +42,7 @@ pub fn urls(state: &State) -> Table {
         table.add_row([service.name(), &urls.join("\n")]);
     }
     table.add_row(["Kafka", &state.stores.brokers]);
+    table.add_row(["payment provider", &state.stores.provider]);
     table.add_row(["tokens", "cargo shop token --customer new\ncargo shop token --operator"]);
     table.add_row(["databases", "their URLs, with passwords, are in shop.json in the shop's folder"]);
     table

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What is removed for a fresh start. Keys and passwords stay: old tokens still work, and nothing else hangs on them.
-const DATA: [&str; 7] = ["pg-orders", "pg-billing", "mongo", "kafka", "logs", "shop.json", seed::MARKER];
+const DATA: [&str; 8] = ["pg-orders", "pg-billing", "mongo", "kafka", "provider", "logs", "shop.json", seed::MARKER];
 
 /// A running shop. Dropping it stops everything without waiting for it; so does our death, in whatever way.
 ///

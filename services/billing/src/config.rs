@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use reqwest::Url;
 use service::secret::Secret;
 
 /// Owns payments and the ledger.
@@ -38,6 +39,10 @@ pub struct Config {
     /// The most messages that one transaction takes in.
     #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub batch_max: u32,
+
+    /// Where the payment provider is: http://host:port, and a path if its API is below one.
+    #[arg(long, env)]
+    pub provider_url: Url,
 
     /// How long a call to the payment provider may take, in milliseconds. What takes longer is asked about later.
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=60_000))]

@@ -44,10 +44,11 @@ impl Intent {
         let authorization = ProviderKey::of(order, Operation::Authorize);
         let act = match operation {
             Operation::Authorize => Act::Authorize { amount, token: token? },
-            Operation::Void => Act::Void { authorization, amount },
+            Operation::Void => Act::Void { authorization },
             Operation::Capture => Act::Capture { authorization, amount },
         };
-        Some(Self { order, operation, request: Request { key: ProviderKey::of(order, operation), act }, tries })
+        let request = Request { key: ProviderKey::of(order, operation), order, act };
+        Some(Self { order, operation, request, tries })
     }
 
     /// How long to wait before the next try: twice as long each time, and somewhere in the upper half of that so that

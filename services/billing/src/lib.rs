@@ -7,7 +7,7 @@
 //! | `intent` | a call to the provider that is decided and not yet settled; pure |
 //! | `ledger` | accounts and entries; pure |
 //! | `settle` | the worker that calls the provider and books what it says |
-//! | `provider`, `scripted` | the provider as we see it; one that does what the token says |
+//! | `provider`, `over_http` | the payment provider as we see it; over HTTP |
 //! | `changes`, `store` | what one transaction writes; all SQL |
 //! | `http`, `problem` | the API, and what can go wrong there |
 
@@ -16,9 +16,9 @@ pub mod config;
 pub mod http;
 pub mod intent;
 pub mod ledger;
+pub mod over_http;
 pub mod payment;
 pub mod provider;
-pub mod scripted;
 pub mod settle;
 pub mod state;
 
@@ -44,7 +44,7 @@ use web::access::Verifier;
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::http::Api;
-use crate::scripted::Scripted;
+use crate::over_http::OverHttp;
 use crate::settle::{Pace, Worker};
 
 /// The name of the service: its consumer group, and the source its messages name.
@@ -68,7 +68,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
     let pace = Pace::with_calls_of(config.provider_timeout());
-    let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(Scripted::default()), pace);
+    let provider = OverHttp::new(&config.provider_url, config.provider_timeout())?;
+    let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(provider), pace);
     let commands = Commands::new(pool.clone(), Clock::system(), worker.desk());
     let stop_worker = stop.clone();
     tasks.spawn("settle", async {

@@ -164,7 +164,7 @@ pub enum Fault {
 }
 
 /// What the provider says cannot be booked. The intent stays open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unbookable {
     /// The books would not say what the provider did.
     #[error("the provider says {said} where {asked} was asked for")]
@@ -173,6 +173,18 @@ pub enum Unbookable {
         asked: Money,
         /// What was said.
         said: Money,
+    },
+    /// It is not known what the provider did.
+    #[error("the provider says no amount where {asked} was asked for")]
+    NoAmount {
+        /// What was asked for.
+        asked: Money,
+    },
+    /// What became of somebody else's call is not what became of ours.
+    #[error("the provider answers for the key {key}, which was not asked about")]
+    OfAnother {
+        /// The key in the answer.
+        key: String,
     },
     /// A provider that refuses to release is no reason to say "voided".
     #[error("the provider refuses to release the authorization")]
@@ -328,11 +340,13 @@ impl Payment {
         let asked = self.terms.expect("an intent follows an authorization, which sets the terms").amount;
         let declined = |code: &str| PaymentRefusal::Declined { decline_code: code.to_owned() };
         match (operation, outcome) {
+            (_, Outcome::OfAnother(key)) => Err(Unbookable::OfAnother { key: key.clone() }),
+            (_, Outcome::Executed(Some(said))) if *said != asked => Err(Unbookable::OtherAmount { asked, said: *said }),
             (Operation::Void, Outcome::Executed(_)) => Ok((State::Voided, Answer::Voided)),
             (Operation::Void, Outcome::Refused { .. }) => Err(Unbookable::VoidRefused),
-            (_, Outcome::Executed(said)) if *said != asked => Err(Unbookable::OtherAmount { asked, said: *said }),
-            (Operation::Authorize, Outcome::Executed(_)) => Ok((State::Authorized, Answer::Authorized(asked))),
-            (Operation::Capture, Outcome::Executed(_)) => Ok((State::Captured, Answer::Captured(asked))),
+            (Operation::Authorize | Operation::Capture, Outcome::Executed(None)) => Err(Unbookable::NoAmount { asked }),
+            (Operation::Authorize, Outcome::Executed(Some(_))) => Ok((State::Authorized, Answer::Authorized(asked))),
+            (Operation::Capture, Outcome::Executed(Some(_))) => Ok((State::Captured, Answer::Captured(asked))),
             (Operation::Authorize, Outcome::Refused { decline_code }) => {
                 Ok((State::Refused, Answer::Refused(declined(decline_code))))
             }

@@ -10,7 +10,7 @@ const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn ok() -> Outcome {
-    Outcome::Executed(PRICE)
+    Outcome::Executed(Some(PRICE))
 }
 
 fn declined() -> Outcome {
@@ -150,10 +150,16 @@ fn what_cannot_be_booked_leaves_the_intent_open() {
     let other = Money::new(12_89, Currency::EUR);
     let yen = Money::new(12_90, Currency::JPY);
     for (state, outcome) in [
-        (State::Authorizing, Outcome::Executed(other)),
-        (State::Authorizing, Outcome::Executed(yen)),
-        (State::Capturing, Outcome::Executed(other)),
-        (State::Capturing, Outcome::Executed(yen)),
+        (State::Authorizing, Outcome::Executed(Some(other))),
+        (State::Authorizing, Outcome::Executed(Some(yen))),
+        (State::Capturing, Outcome::Executed(Some(other))),
+        (State::Capturing, Outcome::Executed(Some(yen))),
+        (State::Authorizing, Outcome::Executed(None)),
+        (State::Capturing, Outcome::Executed(None)),
+        (State::Authorizing, Outcome::OfAnother("other".to_owned())),
+        (State::Capturing, Outcome::OfAnother("other".to_owned())),
+        (State::Voiding, Outcome::OfAnother("other".to_owned())),
+        (State::Voiding, Outcome::Executed(Some(other))),
         (State::Voiding, declined()),
     ] {
         let mut payment = Orchestrator::new().payment(state);

@@ -35,6 +35,8 @@ pub struct ProviderKey(String);
 pub struct Request {
     /// Its key.
     pub key: ProviderKey,
+    /// For which order.
+    pub order: OrderId,
     /// What.
     pub act: Act,
 }
@@ -53,8 +55,6 @@ pub enum Act {
     Void {
         /// The key it was authorized under.
         authorization: ProviderKey,
-        /// How much was asked for.
-        amount: Money,
     },
     /// Take what was set aside.
     Capture {
@@ -68,8 +68,10 @@ pub enum Act {
 /// The provider's definite word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, over this amount.
-    Executed(Money),
+    /// Done, over this amount. A release of nothing has none.
+    Executed(Option<Money>),
+    /// Said of this key, which is not the one that was asked about.
+    OfAnother(String),
     /// Not done, and never will be under this key.
     Refused {
         /// The provider's own code.
@@ -105,7 +107,7 @@ impl Operation {
 impl ProviderKey {
     /// The key of an order's operation. A definite refusal is final, so there is one attempt.
     pub fn of(order: OrderId, operation: Operation) -> Self {
-        Self(format!("{order}/{}/1", operation.name()))
+        Self(format!("{order}:{}:1", operation.name()))
     }
 
     /// The key as it is stored and sent.

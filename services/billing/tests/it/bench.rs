@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use billing::commands::Commands;
+use billing::over_http::OverHttp;
 use billing::provider::{Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
-use billing::scripted::Scripted;
 use billing::settle::{Pace, Worker};
 use contracts::billing::{BillingCommand, BillingEvent, PaymentToken};
 use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic};
@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 /// Longer than anything here takes. Whatever is waited for and does not come in that time has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a call to the provider may take.
+const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 const NEVER: Duration = Duration::from_secs(3_600);
 /// A worker that never finds anything in the database: what it settles was handed over or announced.
 pub(crate) const HANDED_OVER_ONLY: Pace = Pace { concurrent: 64, call_timeout: PATIENCE, lease: NEVER, poll: NEVER };
@@ -53,7 +55,7 @@ impl Bench {
         .await
         .unwrap();
         assert_eq!(inserted, 0);
-        let provider = Arc::new(Watched::default());
+        let provider = Arc::new(Watched::start().await);
         let worker = Worker::new(database.pool.clone(), Clock::system(), Arc::clone(&provider), pace);
         let commands = Commands::new(database.pool.clone(), Clock::system(), worker.desk());
         let mut workers = JoinSet::new();
@@ -201,13 +203,16 @@ pub(crate) fn record(command: &BillingCommand, id: Uuid) -> Record {
     }
 }
 
-/// The scripted provider, with its calls counted and its answers under control.
+/// The simulator over HTTP, with its calls counted and its answers under control.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) inner: Scripted,
+    pub(crate) inner: OverHttp,
     executed: Mutex<HashMap<ProviderKey, u32>>,
     asked: Mutex<HashMap<ProviderKey, u32>>,
     mood: watch::Sender<Mood>,
+    /// Holds its log.
+    _folder: tempfile::TempDir,
+    _server: JoinSet<()>,
 }
 
 /// What the provider does with its answers. Whatever is asked for is done first.
@@ -223,14 +228,20 @@ pub(crate) enum Mood {
     Holds(ProviderKey),
 }
 
-impl Default for Watched {
-    fn default() -> Self {
-        let (inner, executed, asked) = (Scripted::default(), Mutex::default(), Mutex::default());
-        Self { inner, executed, asked, mood: watch::channel(Mood::Talks).0 }
-    }
-}
-
 impl Watched {
+    /// A simulator in this process, which answers as long as the provider is there.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let router = provider_simulator::router(&folder.path().join("provider.log"), PATIENCE).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: reqwest::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let mut server = JoinSet::new();
+        server.spawn(async move { web::serve::serve(listener, router, CancellationToken::new()).await.unwrap() });
+        let inner = OverHttp::new(&url, CALL_TIMEOUT).unwrap();
+        let (executed, asked, mood) = (Mutex::default(), Mutex::default(), watch::channel(Mood::Talks).0);
+        Self { inner, executed, asked, mood, _folder: folder, _server: server }
+    }
+
     pub(crate) fn is(&self, mood: Mood) {
         self.mood.send_replace(mood);
     }
@@ -257,8 +268,8 @@ impl Watched {
         let mood = mood.wait_for(|mood| *mood != held).await.unwrap();
         match (&*mood, outcome) {
             (Mood::Silent, _) => Err(Unclear),
-            (Mood::Misstates, Outcome::Executed(amount)) => {
-                Ok(Outcome::Executed(Money::new(amount.amount + 1, amount.currency)))
+            (Mood::Misstates, Outcome::Executed(Some(amount))) => {
+                Ok(Outcome::Executed(Some(Money::new(amount.amount + 1, amount.currency))))
             }
             (Mood::Talks | Mood::Misstates | Mood::Holds(_), outcome) => Ok(outcome),
         }

@@ -29,7 +29,7 @@ async fn a_void_waits_until_the_authorization_is_definite_and_then_voids_it_at_t
     bench.provider.is(Mood::Talks);
     assert_eq!(bench.said(2).await, [AUTHORIZED, VOIDED]);
     let released = bench.provider.inner.ask(&order.key(Operation::Void)).await;
-    assert_eq!(released, Ok(Found::Definite(Outcome::Executed(PRICE))));
+    assert_eq!(released, Ok(Found::Definite(Outcome::Executed(Some(PRICE)))));
     assert_eq!(bench.provider.executed(&key), 1, "asked, not called again");
 }
 

@@ -1,0 +1,70 @@
+#![doc = include_str!("../README.md")]
+//!
+//! | module | holds |
+//! |---|---|
+//! | `token` | what a token says |
+//! | `book` | what was decided under each key; pure |
+//! | `journal` | the log on disk |
+//! | `http` | the API, and when an answer is given |
+
+mod book;
+mod http;
+mod journal;
+mod token;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use clap::Parser;
+use service::clock::Clock;
+use service::tasks::Tasks;
+use tokio::net::TcpListener;
+
+pub use book::{Act, Line, Operation};
+
+/// A payment provider that does what the token says, and writes down what it did.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    #[arg(long, env, default_value = "127.0.0.1:7016")]
+    pub http_addr: SocketAddr,
+
+    /// The log of everything asked and done. Made if it is missing, read from its beginning if it is there.
+    #[arg(long, env)]
+    pub log_file: PathBuf,
+
+    /// How long a call that is never answered is held before its connection ends, in milliseconds.
+    #[arg(long, env, default_value_t = 30_000)]
+    pub silence_ms: u64,
+}
+
+/// Runs the simulator until it is told to stop.
+///
+/// # Errors
+/// The log cannot be read or written, or the address is taken.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let router = router(&config.log_file, Duration::from_millis(config.silence_ms))?;
+    let listener = TcpListener::bind(config.http_addr).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop_token();
+    let stopping = stop.clone();
+    let router = router.merge(web::health::routes(move || !stopping.is_cancelled()));
+    tasks.spawn("http", web::serve::serve(listener, router, stop));
+    tasks.run_until_stopped().await
+}
+
+/// The API of a provider whose log is the file `log`, for a test that serves it by itself. Calls that are never
+/// answered are held for `silence`.
+///
+/// # Errors
+/// The log cannot be read or written.
+pub fn router(log: &Path, silence: Duration) -> anyhow::Result<Router> {
+    let (journal, lines) = journal::Journal::open(log).with_context(|| format!("cannot use {}", log.display()))?;
+    let book = book::Book::from_lines(lines);
+    Ok(http::router(http::Provider::new(book, journal, Clock::system(), silence)))
+}
