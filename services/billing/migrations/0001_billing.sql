@@ -31,42 +31,57 @@ create table consumer_offset (
 );
 
 -- The payment of each order. Its row is the lock under which everything about it happens, and its only queue.
+--
+-- No column that changes is in an index, and each page keeps room, so that an update stays on its page (HOT) and writes
+-- no index: a row is written once and updated a few times within its first second.
 create table payment (
-    order_id           uuid primary key,
-    state              text not null check (state in ('authorizing', 'authorized', 'refused', 'voiding', 'voided',
-                                                      'tombstone', 'capturing', 'captured', 'capture_refused')),
+    order_id    uuid primary key,
+    state       text not null check (state in ('authorizing', 'authorized', 'refused', 'voiding', 'voided',
+                                               'tombstone', 'capturing', 'captured', 'capture_refused')),
 
     -- Who pays how much. A tombstone was voided before anybody said so, and only a tombstone.
-    customer_id        uuid,
-    amount             bigint check (amount >= 0),
-    currency           text,
+    customer_id uuid,
+    amount      bigint check (amount >= 0),
+    currency    text,
     check (num_nulls(customer_id, amount, currency) = case when state = 'tombstone' then 3 else 0 end),
-
-    -- Needed to ask for the authorization and for nothing else, so it goes as soon as that is definite.
-    token              text,
-    check ((token is not null) = (state = 'authorizing')),
 
     -- Every command received, in the order of receipt: id, kind, and its answer, or that it waits or is in work. An
     -- answer is kept for as long as the payment, so that no replay, however late, does anything twice.
-    commands           jsonb not null,
+    commands    jsonb not null,
 
-    -- The open intent: what the provider is asked for, under which key. Which operation it is, the state says.
-    intent_key         text,
-    intent_tries       int,
-    -- By the clock of the database alone, which all replicas share. Whoever takes the intent sets it ahead; if he dies,
-    -- another takes it then. Twice is harmless: it is the same key.
-    intent_next_try_at timestamptz,
-    check (num_nulls(intent_key, intent_tries, intent_next_try_at)
-           = case when state in ('authorizing', 'voiding', 'capturing') then 0 else 3 end),
-
-    created_at         timestamptz not null,
-    updated_at         timestamptz not null,
+    created_at  timestamptz not null,
+    updated_at  timestamptz not null,
     -- How often the row was written.
-    version            int not null check (version >= 1)
+    version     int not null check (version >= 1)
+) with (fillfactor = 40);
+
+-- The open intents: what the provider is asked for. A row comes with the transaction that opens the intent and goes with
+-- the one that books its outcome, so the table is as small as what is under way. Written under the payment's lock, but
+-- for taking, which is harmless: it is the same key each time.
+create table intent (
+    order_id    uuid not null,
+    operation   text not null check (operation in ('authorize', 'void', 'capture')),
+    -- With order and operation this makes the provider's key, the same for ever.
+    attempt     int not null check (attempt >= 1),
+    -- What is not said is known to the provider.
+    amount      bigint check (amount >= 0),
+    currency    text,
+    check (num_nulls(amount, currency) = case when operation = 'void' then 2 else 0 end),
+    -- The card. Needed to ask for the authorization and for nothing else, so it goes with this row.
+    token       text check ((token is not null) = (operation = 'authorize')),
+    -- How often it was taken.
+    tries       int not null check (tries >= 1),
+    -- By the clock of the database alone, which all replicas share. Whoever takes the intent sets it ahead; if he dies,
+    -- another takes it then. A parked intent is due for nobody.
+    next_try_at timestamptz,
+    -- Why an operator must look: the provider said what cannot be booked.
+    parked      text,
+    check (num_nulls(next_try_at, parked) = 1),
+    primary key (order_id, operation, attempt)
 );
 
--- What the worker looks for. Almost no row is in it.
-create index payment_due on payment (intent_next_try_at) where intent_next_try_at is not null;
+-- What the worker looks for.
+create index intent_due on intent (next_try_at) where next_try_at is not null;
 
 -- What moved money. At most one entry of a kind per order, whatever is replayed.
 create table ledger_entry (

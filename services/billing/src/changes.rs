@@ -14,21 +14,27 @@ use sqlx::PgConnection;
 use crate::intent::Intent;
 use crate::ledger::LedgerEntry;
 use crate::payment::{Effect, Payment};
-use crate::store;
+use crate::store::{intents, ledger, payments};
 
 /// Collected over a batch, written once.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct Changes<'b> {
     changed: BTreeSet<OrderId>,
     entries: Vec<LedgerEntry>,
     answers: Vec<Outgoing>,
     opened: Vec<Intent>,
+    settled: Vec<&'b Intent>,
 }
 
-impl Changes {
+impl<'b> Changes<'b> {
     /// `payment` is not as it was.
     pub(crate) fn changed(&mut self, payment: &Payment) {
         self.changed.insert(payment.order);
+    }
+
+    /// `intent` is settled; the provider's word on it is booked.
+    pub(crate) fn settled(&mut self, intent: &'b Intent) {
+        self.settled.push(intent);
     }
 
     /// What a transition of `payment` asked for; `payment` is as that transition left it.
@@ -37,7 +43,7 @@ impl Changes {
             match effect {
                 Effect::Answer(event) => self.answers.push(outgoing(&event)),
                 Effect::Post(entry) => self.entries.push(entry),
-                Effect::OpenIntent(_) => self.opened.extend(Intent::of(payment)),
+                Effect::OpenIntent(act) => self.opened.push(Intent::new(payment.order, act)),
             }
         }
     }
@@ -46,14 +52,15 @@ impl Changes {
     pub(crate) async fn write(
         self,
         conn: &mut PgConnection,
-        payments: &BTreeMap<OrderId, Payment>,
+        all: &BTreeMap<OrderId, Payment>,
         lease: Duration,
         now: Timestamp,
     ) -> sqlx::Result<Vec<Intent>> {
-        let changed = self.changed.iter().filter_map(|order| payments.get(order));
-        store::save_payments(&mut *conn, changed, lease, now).await?;
-        store::insert_entries(&mut *conn, &self.entries).await?;
-        outbox::put(conn, &self.answers).await?;
+        let changed = self.changed.iter().filter_map(|order| all.get(order));
+        payments::save(&mut *conn, changed, now).await?;
+        intents::replace(&mut *conn, &self.settled, &self.opened, lease).await?;
+        outbox::put(&mut *conn, &self.answers).await?;
+        ledger::insert(conn, &self.entries).await?;
         Ok(self.opened)
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::changes::Changes;
 use crate::settle::Desk;
-use crate::store;
+use crate::store::payments;
 
 /// Takes in batches of [`BillingCommand`]s.
 #[derive(Debug, Clone)]
@@ -35,11 +35,11 @@ impl Handler for Commands {
         let mut tx = self.pool.begin().await?;
         let fresh = inbox::accept(&mut tx, batch).await?;
         let fresh: Vec<&BillingCommand> = fresh.iter().filter_map(|record| commands.get(&record.id)).collect();
-        let mut payments = store::lock_payments(&mut tx, fresh.iter().map(|command| order(command))).await?;
+        let mut locked = payments::lock(&mut tx, fresh.iter().map(|command| order(command))).await?;
         let now = self.clock.now();
         let mut changes = Changes::default();
         for command in fresh {
-            let Some(payment) = payments.get_mut(&order(command)) else { continue };
+            let Some(payment) = locked.get_mut(&order(command)) else { continue };
             let known = payment.commands.len();
             let effects = payment.receive(command, now).map_err(|fault| HandleError::Message(fault.into()))?;
             if payment.commands.len() > known {
@@ -47,7 +47,7 @@ impl Handler for Commands {
             }
             changes.add(payment, effects);
         }
-        let opened = changes.write(&mut tx, &payments, self.desk.lease(), now).await?;
+        let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;
         tx.commit().await?;
         self.desk.hand_over(opened);
         Ok(())

@@ -2,8 +2,9 @@
 
 use axum::Router;
 use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,9 +13,12 @@ use web::access::{Operator, Principal, Verifier};
 use web::extract::{Json, Path};
 use web::problem::Problem;
 
-use crate::payment::{Answer, CommandRecord, Kind, Progress};
 use crate::problem;
-use crate::store::{self, AccountBalance, StoredPayment};
+use crate::record::{Answer, CommandRecord, Kind, Progress};
+use crate::settle::Desk;
+use crate::store::intents::{self, StoredIntent};
+use crate::store::ledger::{self, AccountBalance};
+use crate::store::payments::{self, StoredPayment};
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub struct Api {
     pub pool: PgPool,
     /// Tells who is asking.
     pub verifier: Verifier,
+    /// Where the worker hears that something is due.
+    pub desk: Desk,
 }
 
 impl FromRef<Api> for Verifier {
@@ -35,6 +41,7 @@ impl FromRef<Api> for Verifier {
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/payments/{order}", get(show_payment))
+        .route("/v1/payments/{order}/resume", post(resume))
         .route("/v1/ledger/accounts", get(list_accounts))
         .with_state(api)
 }
@@ -45,10 +52,13 @@ async fn show_payment(
     principal: Principal,
     Path(order): Path<OrderId>,
 ) -> Result<Response, Problem> {
-    let stored = store::find_payment(&api.pool, order).await.map_err(problem::store)?;
+    let stored = payments::find(&api.pool, order).await.map_err(problem::store)?;
     let stored = stored.ok_or_else(|| problem::unknown_payment(order))?;
     match principal {
-        Principal::Operator => Ok(Json(OperatorView::from(stored)).into_response()),
+        Principal::Operator => {
+            let intents = intents::of_order(&api.pool, order).await.map_err(problem::store)?;
+            Ok(Json(OperatorView::new(stored, intents)).into_response())
+        }
         Principal::Customer(customer) if stored.payment.terms.is_some_and(|terms| terms.customer == customer) => {
             Ok(Json(PaymentView::from(&stored)).into_response())
         }
@@ -57,9 +67,20 @@ async fn show_payment(
     }
 }
 
+/// An operator has spoken with the provider: what is parked is asked again.
+async fn resume(State(api): State<Api>, _: Operator, Path(order): Path<OrderId>) -> Result<Response, Problem> {
+    let resumed = intents::resume(&api.pool, order).await.map_err(problem::store)?;
+    if resumed == 0 {
+        return Err(problem::not_parked(order));
+    }
+    tracing::info!(order.id = %order, "An operator has resumed a parked payment.");
+    api.desk.look_now();
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
 /// The trial balance: what each account holds. Debits and credits are equal in each currency.
 async fn list_accounts(State(api): State<Api>, _: Operator) -> Result<Json<Accounts>, Problem> {
-    let balances = store::trial_balance(&api.pool).await.map_err(problem::store)?;
+    let balances = ledger::trial_balance(&api.pool).await.map_err(problem::store)?;
     Ok(Json(Accounts { accounts: balances.iter().map(AccountView::from).collect() }))
 }
 
@@ -83,7 +104,7 @@ struct OperatorView {
     commands: Vec<CommandView>,
     /// The command that is impossible and keeps the others waiting.
     stuck: Option<CommandId>,
-    intent: Option<IntentView>,
+    intents: Vec<IntentView>,
     /// How often the payment was written.
     version: i32,
 }
@@ -103,10 +124,13 @@ struct CommandView {
 /// What the provider is being asked for.
 #[derive(Debug, Serialize)]
 struct IntentView {
-    operation: Option<&'static str>,
+    operation: String,
     key: String,
     tries: i32,
-    next_try_at: Timestamp,
+    /// None while it is parked.
+    next_try_at: Option<Timestamp>,
+    /// Why it waits for an operator.
+    parked: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,24 +161,25 @@ impl From<&StoredPayment> for PaymentView {
     }
 }
 
-impl From<StoredPayment> for OperatorView {
-    fn from(stored: StoredPayment) -> Self {
+impl OperatorView {
+    fn new(stored: StoredPayment, intents: Vec<StoredIntent>) -> Self {
         let payment = PaymentView::from(&stored);
-        let StoredPayment { payment: whole, intent, version, .. } = stored;
-        let operation = whole.state.operation().map(|operation| operation.name());
+        let StoredPayment { payment: whole, version, .. } = stored;
         Self {
             payment,
             customer: whole.terms.map(|terms| terms.customer),
             stuck: whole.stuck().cloned(),
             commands: whole.commands.into_iter().map(CommandView::from).collect(),
-            intent: intent.map(|intent| IntentView {
-                operation,
-                key: intent.key,
-                tries: intent.tries,
-                next_try_at: intent.next_try_at,
-            }),
+            intents: intents.into_iter().map(IntentView::from).collect(),
             version,
         }
+    }
+}
+
+impl From<StoredIntent> for IntentView {
+    fn from(intent: StoredIntent) -> Self {
+        let StoredIntent { operation, key, tries, next_try_at, parked } = intent;
+        Self { operation, key, tries, next_try_at, parked }
     }
 }
 

@@ -2,20 +2,14 @@
 
 use std::time::Duration;
 
-use contracts::billing::PaymentToken;
-use contracts::{Money, OrderId};
+use contracts::OrderId;
 
-use crate::payment::Payment;
-use crate::provider::{Act, Operation, ProviderKey, Request};
+use crate::provider::{Act, ProviderKey, Request};
 
 /// One thing to have the provider do. Doing it twice is harmless: it is the same key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// For which order.
-    pub order: OrderId,
-    /// What.
-    pub operation: Operation,
-    /// The same, as the provider is asked.
+    /// As the provider is asked.
     pub request: Request,
     /// How often it was taken, this time included. From the second time on the provider is asked before it is called.
     pub tries: u32,
@@ -27,28 +21,9 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 impl Intent {
-    /// The intent that is open in `payment`, taken for the first time.
-    pub(crate) fn of(payment: &Payment) -> Option<Self> {
-        let operation = payment.state.operation()?;
-        Self::new(payment.order, operation, payment.terms?.amount, payment.token.clone(), 1)
-    }
-
-    /// An intent, if it has all it needs: an authorization needs the token.
-    pub(crate) fn new(
-        order: OrderId,
-        operation: Operation,
-        amount: Money,
-        token: Option<PaymentToken>,
-        tries: u32,
-    ) -> Option<Self> {
-        let authorization = ProviderKey::of(order, Operation::Authorize);
-        let act = match operation {
-            Operation::Authorize => Act::Authorize { amount, token: token? },
-            Operation::Void => Act::Void { authorization },
-            Operation::Capture => Act::Capture { authorization, amount },
-        };
-        let request = Request { key: ProviderKey::of(order, operation), order, act };
-        Some(Self { order, operation, request, tries })
+    /// `act` for `order`, decided just now.
+    pub(crate) fn new(order: OrderId, act: Act) -> Self {
+        Self { request: Request { key: ProviderKey::of(order, act.operation()), order, act }, tries: 1 }
     }
 
     /// How long to wait before the next try: twice as long each time, and somewhere in the upper half of that so that
@@ -57,7 +32,7 @@ impl Intent {
     pub(crate) fn delay(&self) -> Duration {
         let doubled = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(self.tries.saturating_sub(1)));
         let longest = doubled.min(LONGEST_DELAY);
-        let spread = self.order.as_uuid().as_u64_pair().1.wrapping_mul(u64::from(self.tries) | 1) % 1000;
+        let spread = self.request.order.as_uuid().as_u64_pair().1.wrapping_mul(u64::from(self.tries) | 1) % 1000;
         let half = longest / 2;
         half + half * u32::try_from(spread).unwrap_or_default() / 1000
     }
@@ -65,12 +40,15 @@ impl Intent {
 
 #[cfg(test)]
 mod tests {
-    use contracts::{Currency, OrderId};
+    use contracts::OrderId;
 
     use super::*;
+    use crate::provider::Operation;
 
     fn tried(tries: u32) -> Intent {
-        Intent::new(OrderId::mint(), Operation::Void, Money::new(1, Currency::EUR), None, tries).unwrap()
+        let order = OrderId::mint();
+        let authorization = ProviderKey::of(order, Operation::Authorize);
+        Intent { tries, ..Intent::new(order, Act::Void { authorization }) }
     }
 
     #[test]
@@ -81,11 +59,5 @@ mod tests {
             assert!(delays.iter().all(|delay| (longest / 2..=longest).contains(delay)), "{tries}: {delays:?}");
             assert!(delays.iter().any(|delay| *delay != delays[0]), "{tries}: all orders wait alike");
         }
-    }
-
-    #[test]
-    fn an_authorization_without_its_token_is_no_intent() {
-        let amount = Money::new(1, Currency::EUR);
-        assert_eq!(Intent::new(OrderId::mint(), Operation::Authorize, amount, None, 1), None);
     }
 }

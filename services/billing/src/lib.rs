@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `commands` | batches of `AuthorizePayment`, `VoidPayment` and `CapturePayment` from Kafka |
-//! | `payment`, `state` | what becomes of one order's payment; pure |
+//! | `payment`, `state`, `record` | what becomes of one order's payment and its commands; pure |
 //! | `intent` | a call to the provider that is decided and not yet settled; pure |
 //! | `ledger` | accounts and entries; pure |
 //! | `settle` | the worker that calls the provider and books what it says |
@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod over_http;
 pub mod payment;
 pub mod provider;
+pub mod record;
 pub mod settle;
 pub mod state;
 
@@ -70,7 +71,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let pace = Pace::with_calls_of(config.provider_timeout());
     let provider = OverHttp::new(&config.provider_url, config.provider_timeout())?;
     let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(provider), pace);
-    let commands = Commands::new(pool.clone(), Clock::system(), worker.desk());
+    let desk = worker.desk();
+    let commands = Commands::new(pool.clone(), Clock::system(), desk.clone());
     let stop_worker = stop.clone();
     tasks.spawn("settle", async {
         worker.run(stop_worker).await;
@@ -85,7 +87,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned() };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
     let stopping = stop.clone();
-    let router = http::router(Api { pool, verifier }).merge(web::health::routes(move || !stopping.is_cancelled()));
+    let router =
+        http::router(Api { pool, verifier, desk }).merge(web::health::routes(move || !stopping.is_cancelled()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await
 }

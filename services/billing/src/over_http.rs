@@ -1,8 +1,12 @@
 //! The payment provider over HTTP. Whatever is not a whole answer, in time, is [`Unclear`]: it is asked about later.
+//!
+//! A circuit breaker stands before it: when half of the last [`CALLS_LOOKED_AT`] calls found no working provider, none is
+//! made for [`PAUSE`], and then a few at first. An intent whose call was not made is put off like any other.
 
 use std::time::Duration;
 
 use contracts::Money;
+use recloser::{AsyncRecloser, Recloser};
 use reqwest::header::HeaderName;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
@@ -15,6 +19,13 @@ const LONGEST_ANSWER: usize = 16 * 1024;
 /// The longest decline code. Unit: bytes.
 const LONGEST_CODE: usize = 64;
 
+/// How many calls the breaker looks back at.
+const CALLS_LOOKED_AT: usize = 100;
+/// How many calls show that the provider works again.
+const CALLS_TO_TRUST: usize = 10;
+/// How long no call is made once the breaker is open.
+const PAUSE: Duration = Duration::from_secs(1);
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A client of the provider. Connections are kept.
@@ -22,6 +33,24 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct OverHttp {
     client: Client,
     operations: Url,
+    breaker: AsyncRecloser,
+}
+
+/// What came of a call: status and body.
+struct Reply {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+/// No reply came from a working provider. What the breaker counts.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the call failed")]
+    Call(#[source] reqwest::Error),
+    #[error("the provider has a fault of its own: {0}")]
+    Status(StatusCode),
+    #[error("the answer is too long")]
+    TooLong,
 }
 
 /// The address is none.
@@ -70,7 +99,19 @@ impl OverHttp {
             Ok(mut path) => path.pop_if_empty().extend(["v1", "operations"]),
             Err(()) => return Err(NotAProvider::Address(base.clone())),
         };
-        Ok(Self { client, operations })
+        let breaker = Recloser::custom().error_rate(0.5).closed_len(CALLS_LOOKED_AT).half_open_len(CALLS_TO_TRUST);
+        Ok(Self { client, operations, breaker: breaker.open_wait(PAUSE).build().into() })
+    }
+
+    /// Makes a call, unless the breaker is open.
+    async fn call(&self, call: RequestBuilder, key: &ProviderKey) -> Result<Reply, Unclear> {
+        self.breaker.call(send(call)).await.map_err(|error| match error {
+            recloser::Error::Inner(trouble) => unclear(key, &chain(&trouble)),
+            recloser::Error::Rejected => {
+                tracing::debug!(provider.key = %key, "The provider does not work; no call was made.");
+                Unclear
+            }
+        })
     }
 
     fn of_key(&self, key: &ProviderKey) -> Url {
@@ -83,17 +124,17 @@ impl OverHttp {
 impl Provider for OverHttp {
     async fn execute(&self, request: &Request) -> Result<Outcome, Unclear> {
         let call = self.client.post(self.operations.clone()).header(IDEMPOTENCY_KEY, request.key.as_str());
-        let answer = send(call.json(&Body::of(request)), &request.key).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(unclear(&request.key, &answer.status()));
+        let reply = self.call(call.json(&Body::of(request)), &request.key).await?;
+        match reply.status {
+            StatusCode::OK => read(&reply.body, &request.key),
+            status => Err(unclear(&request.key, &status)),
         }
-        read(answer, &request.key).await
     }
 
     async fn ask(&self, key: &ProviderKey) -> Result<Found, Unclear> {
-        let answer = send(self.client.get(self.of_key(key)), key).await?;
-        match answer.status() {
-            StatusCode::OK => read(answer, key).await.map(Found::Definite),
+        let reply = self.call(self.client.get(self.of_key(key)), key).await?;
+        match reply.status {
+            StatusCode::OK => read(&reply.body, key).map(Found::Definite),
             StatusCode::NOT_FOUND => Ok(Found::NotFound),
             status => Err(unclear(key, &status)),
         }
@@ -113,22 +154,28 @@ impl<'r> Body<'r> {
     }
 }
 
-async fn send(call: RequestBuilder, key: &ProviderKey) -> Result<Response, Unclear> {
-    // Its address is our own setting, and the key stands beside it.
-    call.send().await.map_err(|error| unclear(key, &error.without_url()))
+async fn send(call: RequestBuilder) -> Result<Reply, Trouble> {
+    // The address is our own setting, and the key stands beside it in the log.
+    let trouble = |error: reqwest::Error| Trouble::Call(error.without_url());
+    let mut answer: Response = call.send().await.map_err(trouble)?;
+    let status = answer.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Trouble::Status(status));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(trouble)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST_ANSWER {
+            return Err(Trouble::TooLong);
+        }
+    }
+    Ok(Reply { status, body })
 }
 
 /// The word on `key`, if the answer has one that can be read.
-async fn read(mut answer: Response, key: &ProviderKey) -> Result<Outcome, Unclear> {
-    let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| unclear(key, &error.without_url()))? {
-        text.extend_from_slice(&chunk);
-        if text.len() > LONGEST_ANSWER {
-            return Err(unclear(key, &"the answer is too long"));
-        }
-    }
+fn read(body: &[u8], key: &ProviderKey) -> Result<Outcome, Unclear> {
     // What it says stays out of the log: it is a stranger's text.
-    let answer: Answer = serde_json::from_slice(&text).map_err(|_| unclear(key, &"the answer cannot be read"))?;
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| unclear(key, &"the answer cannot be read"))?;
     if answer.key != key.as_str() {
         return Ok(Outcome::OfAnother(answer.key.chars().take(LONGEST_CODE).collect()));
     }
@@ -142,4 +189,15 @@ async fn read(mut answer: Response, key: &ProviderKey) -> Result<Outcome, Unclea
 fn unclear(key: &ProviderKey, why: &dyn std::fmt::Display) -> Unclear {
     tracing::info!(provider.key = %key, why = %why, "A call to the provider has no clear outcome; it is asked about later.");
     Unclear
+}
+
+/// The trouble and all its causes on one line.
+fn chain(trouble: &dyn std::error::Error) -> String {
+    let mut text = trouble.to_string();
+    let mut source = trouble.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

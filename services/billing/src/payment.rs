@@ -23,10 +23,10 @@
 use contracts::billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::ledger::LedgerEntry;
-use crate::provider::{Operation, Outcome};
+use crate::provider::{Act, Operation, Outcome, ProviderKey};
+use crate::record::{Answer, CommandRecord, Kind, Progress, named};
 use crate::state::State;
 
 /// The payment of one order, as its row has it.
@@ -38,8 +38,6 @@ pub struct Payment {
     pub state: State,
     /// Who pays how much. Set by the authorization, so a tombstone has none.
     pub terms: Option<Terms>,
-    /// What the authorization is asked with. Dropped as soon as the authorization is definite.
-    pub token: Option<PaymentToken>,
     /// Every command received, in the order of receipt.
     pub commands: Vec<CommandRecord>,
 }
@@ -53,69 +51,13 @@ pub struct Terms {
     pub amount: Money,
 }
 
-/// What became of one command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandRecord {
-    /// Its name.
-    pub id: CommandId,
-    /// What it wants.
-    pub kind: Kind,
-    /// How far it has come.
-    pub progress: Progress,
-}
-
-/// What a command wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Set the amount aside.
-    Authorize,
-    /// Give it up.
-    Void,
-    /// Take it.
-    Capture,
-}
-
-/// How far a command has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Progress {
-    /// Until the open intent is settled.
-    Waiting,
-    /// The open intent is its own.
-    InWork,
-    /// Done or refused.
-    Answered {
-        /// What was said.
-        answer: Answer,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// What a command was answered: the event without the ids.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// So much is set aside.
-    Authorized(Money),
-    /// Nothing is set aside.
-    Refused(PaymentRefusal),
-    /// Nothing is set aside any more.
-    Voided,
-    /// So much is ours.
-    Captured(Money),
-    /// Nothing was taken.
-    CaptureRefused(PaymentRefusal),
-}
-
 /// What a transition asks for, beyond the changed payment.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Say so.
     Answer(BillingEvent),
     /// Have the provider do so.
-    OpenIntent(Operation),
+    OpenIntent(Act),
     /// Book so.
     Post(LedgerEntry),
 }
@@ -194,7 +136,7 @@ pub enum Unbookable {
 impl Payment {
     /// The payment of an order never heard of.
     pub fn none(order: OrderId) -> Self {
-        Self { order, state: State::None, terms: None, token: None, commands: Vec::new() }
+        Self { order, state: State::None, terms: None, commands: Vec::new() }
     }
 
     /// Takes in `command`, which is for this payment.
@@ -207,11 +149,13 @@ impl Payment {
             return self.again(known, kind);
         }
         let step = if self.stuck().is_some() { Step::Wait } else { self.step(id, kind)? };
+        let mut card = None;
         if let BillingCommand::AuthorizePayment { customer, amount, token, .. } = command {
-            self.agree(id, Terms { customer: *customer, amount: *amount }, token)?;
+            self.agree(id, Terms { customer: *customer, amount: *amount })?;
+            card = Some(token);
         }
         self.commands.push(CommandRecord { id: id.clone(), kind, progress: Progress::Waiting });
-        Ok(self.take(step, self.commands.len() - 1, now).into_iter().collect())
+        Ok(self.take(step, self.commands.len() - 1, card, now).into_iter().collect())
     }
 
     /// Takes in what the provider says of the open intent, then takes up the commands that waited for it. What it says
@@ -232,9 +176,6 @@ impl Payment {
         let mut effects = Vec::new();
         if let Answer::Captured(amount) = answer {
             effects.push(Effect::Post(LedgerEntry::capture(self.order, amount, now)));
-        }
-        if operation == Operation::Authorize {
-            self.token = None;
         }
         self.state = state;
         let settled = self.commands.iter().position(|record| record.progress == Progress::InWork);
@@ -294,7 +235,7 @@ impl Payment {
     }
 
     /// The first authorization sets the terms, a further one must name the same. A tombstone refuses them unread.
-    fn agree(&mut self, id: &CommandId, terms: Terms, token: &PaymentToken) -> Result<(), Fault> {
+    fn agree(&mut self, id: &CommandId, terms: Terms) -> Result<(), Fault> {
         match (self.state, self.terms) {
             (State::Tombstone, _) => Ok(()),
             (_, Some(agreed)) if agreed == terms => Ok(()),
@@ -302,19 +243,18 @@ impl Payment {
             (_, None) if terms.amount.amount < 0 => Err(Fault::Negative { command: id.clone(), amount: terms.amount }),
             (_, None) => {
                 self.terms = Some(terms);
-                self.token = Some(token.clone());
                 Ok(())
             }
         }
     }
 
-    fn take(&mut self, step: Step, index: usize, now: Timestamp) -> Option<Effect> {
+    fn take(&mut self, step: Step, index: usize, card: Option<&PaymentToken>, now: Timestamp) -> Option<Effect> {
         match step {
             Step::Wait => None,
             Step::Open(operation) => {
                 self.state = State::during(operation);
                 self.commands[index].progress = Progress::InWork;
-                Some(Effect::OpenIntent(operation))
+                Some(Effect::OpenIntent(self.act(operation, card)))
             }
             Step::Bury => {
                 self.state = State::Tombstone;
@@ -324,20 +264,38 @@ impl Payment {
         }
     }
 
+    /// What the provider is asked for.
+    fn act(&self, operation: Operation, card: Option<&PaymentToken>) -> Act {
+        let amount = self.asked();
+        let authorization = ProviderKey::of(self.order, Operation::Authorize);
+        match operation {
+            Operation::Authorize => {
+                let token = card.expect("an authorization never waits, so its card has just come with it").clone();
+                Act::Authorize { amount, token }
+            }
+            Operation::Void => Act::Void { authorization },
+            Operation::Capture => Act::Capture { authorization, amount },
+        }
+    }
+
+    fn asked(&self) -> Money {
+        self.terms.expect("an intent follows an authorization, which sets the terms").amount
+    }
+
     /// Takes up what waits, in order, until one opens an intent or is impossible.
     fn take_up(&mut self, effects: &mut Vec<Effect>, now: Timestamp) {
         while let Some(index) = self.commands.iter().position(|record| record.progress == Progress::Waiting) {
             let waiting = &self.commands[index];
             match self.step(&waiting.id, waiting.kind) {
                 Ok(Step::Wait) | Err(_) => break,
-                Ok(step) => effects.extend(self.take(step, index, now)),
+                Ok(step) => effects.extend(self.take(step, index, None, now)),
             }
         }
     }
 
     /// What the provider's word makes of the payment.
     fn judge(&self, operation: Operation, outcome: &Outcome) -> Result<(State, Answer), Unbookable> {
-        let asked = self.terms.expect("an intent follows an authorization, which sets the terms").amount;
+        let asked = self.asked();
         let declined = |code: &str| PaymentRefusal::Declined { decline_code: code.to_owned() };
         match (operation, outcome) {
             (_, Outcome::OfAnother(key)) => Err(Unbookable::OfAnother { key: key.clone() }),
@@ -383,15 +341,6 @@ enum Step {
     Bury,
     /// Say so at once.
     Answer(Answer),
-}
-
-/// Which command, and what it wants.
-fn named(command: &BillingCommand) -> (&CommandId, Kind) {
-    match command {
-        BillingCommand::AuthorizePayment { command, .. } => (command, Kind::Authorize),
-        BillingCommand::VoidPayment { command, .. } => (command, Kind::Void),
-        BillingCommand::CapturePayment { command, .. } => (command, Kind::Capture),
-    }
 }
 
 #[cfg(test)]

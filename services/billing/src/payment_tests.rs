@@ -75,9 +75,9 @@ fn said(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Answer(BillingEvent::PaymentCaptured { .. }) => "captured",
         Effect::Answer(BillingEvent::CaptureRefused { reason: PaymentRefusal::Voided, .. }) => "not captured: voided",
         Effect::Answer(BillingEvent::CaptureRefused { .. }) => "not captured",
-        Effect::OpenIntent(Operation::Authorize) => "authorize!",
-        Effect::OpenIntent(Operation::Void) => "void!",
-        Effect::OpenIntent(Operation::Capture) => "capture!",
+        Effect::OpenIntent(Act::Authorize { .. }) => "authorize!",
+        Effect::OpenIntent(Act::Void { .. }) => "void!",
+        Effect::OpenIntent(Act::Capture { .. }) => "capture!",
         Effect::Post(_) => "post",
     };
     effects.iter().map(word).collect()
@@ -303,11 +303,10 @@ impl Way {
 
     fn note(&mut self, effects: Vec<Effect>) {
         let authorizing = self.payment.state == State::Authorizing;
-        assert_eq!(self.payment.token.is_some(), authorizing, "the token is there only while it is needed");
         for effect in effects {
             match effect {
                 Effect::Post(_) => self.posted += 1,
-                Effect::OpenIntent(operation) => assert_eq!(self.payment.state.operation(), Some(operation)),
+                Effect::OpenIntent(act) => assert_eq!(self.payment.state.operation(), Some(act.operation())),
                 Effect::Answer(event) => {
                     if let BillingEvent::PaymentVoided { .. } = event {
                         let free = matches!(self.provider, AtProvider::Nothing | AtProvider::Released);

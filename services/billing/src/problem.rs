@@ -10,11 +10,19 @@ use web::problem::{Problem, ProblemType};
 pub(crate) static UNKNOWN_PAYMENT: ProblemType =
     ProblemType { slug: "unknown_payment", status: StatusCode::NOT_FOUND, title: "There is no such payment" };
 
+/// Nothing of this payment waits for an operator.
+pub(crate) static NOT_PARKED: ProblemType =
+    ProblemType { slug: "not_parked", status: StatusCode::CONFLICT, title: "The payment is not parked" };
+
 /// When a client whom we could not serve may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) fn unknown_payment(order: OrderId) -> Problem {
     Problem::of(&UNKNOWN_PAYMENT, format_args!("There is no payment for order {order}."))
+}
+
+pub(crate) fn not_parked(order: OrderId) -> Problem {
+    Problem::of(&NOT_PARKED, format_args!("Nothing of the payment for order {order} waits for an operator."))
 }
 
 /// What became of a query: the database is away, or the fault is ours.

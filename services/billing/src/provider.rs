@@ -93,7 +93,21 @@ pub enum Found {
 #[error("the provider's answer did not come")]
 pub struct Unclear;
 
+impl Act {
+    /// What kind of thing it is.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Authorize { .. } => Operation::Authorize,
+            Self::Void { .. } => Operation::Void,
+            Self::Capture { .. } => Operation::Capture,
+        }
+    }
+}
+
 impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 3] = [Self::Authorize, Self::Void, Self::Capture];
+
     /// The name in keys and logs.
     pub fn name(self) -> &'static str {
         match self {

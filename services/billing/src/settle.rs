@@ -8,28 +8,34 @@
 //! Two loops: one calls, one books. The booking loop writes all outcomes that are there in one transaction and never
 //! waits for one that is not, so a slow call holds back its own order only.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::HandleError;
 use service::clock::Clock;
 use sqlx::PgPool;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::Changes;
 use crate::intent::Intent;
+use crate::payment::Unbookable;
 use crate::provider::{Found, Outcome, Provider, Unclear};
-use crate::store;
+use crate::store::{intents, payments};
 
 /// How fast the worker goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Calls under way at once.
+    /// Calls under way at once, but for those that are slow.
     pub concurrent: usize,
-    /// How long a call may take before its outcome counts as unclear.
+    /// A call that takes longer is slow: it makes room for another, so that a few slow ones do not hold back the rest.
+    pub prompt: Duration,
+    /// Slow calls under way at once. What is slow beyond that keeps its room among the others.
+    pub slow: usize,
+    /// How long the provider may take over an intent before its outcome counts as unclear.
     pub call_timeout: Duration,
     /// How long a taken intent is left to who took it. Longer than a call, or every slow call is made twice.
     pub lease: Duration,
@@ -38,10 +44,13 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The usual pace, with calls that may take `call_timeout`.
-    pub fn with_calls_of(call_timeout: Duration) -> Self {
-        let (concurrent, poll) = (64, Duration::from_millis(500));
-        Self { concurrent, call_timeout, lease: call_timeout + Duration::from_secs(3), poll }
+    /// The usual pace, with calls that may take `timeout` each.
+    pub fn with_calls_of(timeout: Duration) -> Self {
+        // An intent that was tried before is asked about, which is quick, and then called.
+        let call_timeout = timeout + Duration::from_millis(500);
+        let (concurrent, slow) = (64, 512);
+        let (prompt, poll) = (Duration::from_millis(250), Duration::from_millis(500));
+        Self { concurrent, prompt, slow, call_timeout, lease: call_timeout + Duration::from_secs(3), poll }
     }
 }
 
@@ -77,6 +86,11 @@ impl Desk {
         for intent in opened {
             let _ = self.sender.try_send(Work::Call(intent));
         }
+    }
+
+    /// Something is due in the database now.
+    pub(crate) fn look_now(&self) {
+        self.look_after(Duration::ZERO);
     }
 
     fn look_after(&self, delay: Duration) {
@@ -130,23 +144,29 @@ impl<P: Provider> Worker<P> {
     }
 
     async fn call_all(mut self, done: mpsc::Sender<Finished>, stop: &CancellationToken) {
+        let lanes = Lanes::of(&self.pace);
         let mut calls = JoinSet::new();
         let mut look_at = Instant::now();
+        let mut room = None;
         loop {
-            let free = self.pace.concurrent.saturating_sub(calls.len());
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = calls.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "A call to the provider broke off; its intent will be due again.");
                 },
-                Some(work) = self.queue.recv(), if free > 0 => match work {
-                    Work::Call(intent) => self.start(intent, &done, &mut calls),
+                permit = lanes.room(), if room.is_none() => room = Some(permit),
+                Some(work) = self.queue.recv(), if room.is_some() => match work {
+                    Work::Call(intent) => self.start(intent, room.take(), &lanes, &done, &mut calls),
                     Work::LookAfter(delay) => look_at = look_at.min(Instant::now() + delay),
                 },
-                () = sleep_until(look_at), if free > 0 => {
+                () = sleep_until(look_at), if room.is_some() => {
                     look_at = Instant::now() + self.pace.poll;
-                    for intent in self.take_due(free).await {
-                        self.start(intent, &done, &mut calls);
+                    for intent in self.take_due(1 + lanes.free()).await {
+                        let permit = match room.take() {
+                            Some(permit) => permit,
+                            None => lanes.room().await,
+                        };
+                        self.start(intent, Some(permit), &lanes, &done, &mut calls);
                     }
                 }
             }
@@ -155,19 +175,72 @@ impl<P: Provider> Worker<P> {
     }
 
     async fn take_due(&self, limit: usize) -> Vec<Intent> {
-        store::take_due(&self.books.pool, limit, self.pace.lease).await.unwrap_or_else(|error| {
+        intents::take_due(&self.books.pool, limit, self.pace.lease).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "Due intents could not be taken, trying again.");
             Vec::new()
         })
     }
 
-    fn start(&self, intent: Intent, done: &mpsc::Sender<Finished>, calls: &mut JoinSet<()>) {
-        let (provider, done, limit) = (Arc::clone(&self.provider), done.clone(), self.pace.call_timeout);
+    fn start(
+        &self,
+        intent: Intent,
+        room: Option<OwnedSemaphorePermit>,
+        lanes: &Lanes,
+        done: &mpsc::Sender<Finished>,
+        calls: &mut JoinSet<()>,
+    ) {
+        let (provider, done, lanes) = (Arc::clone(&self.provider), done.clone(), lanes.clone());
+        let pace = self.pace;
         calls.spawn(async move {
-            let said = timeout(limit, call(&*provider, &intent)).await.unwrap_or(Err(Unclear));
-            // The booking loop ends after the last sender, so it is there.
+            let (said, _room) = call_in_time(&*provider, &intent, &pace, &lanes, room).await;
+            // The booking loop ends after the last sender, so it is there. It may be busy; until it takes this, the
+            // room is not given to another.
             let _ = done.send(Finished { intent, said }).await;
         });
+    }
+}
+
+/// Gets the provider's word on `intent`, or gives up. A call that is slow changes its room; it comes back either way.
+async fn call_in_time(
+    provider: &impl Provider,
+    intent: &Intent,
+    pace: &Pace,
+    lanes: &Lanes,
+    room: Option<OwnedSemaphorePermit>,
+) -> (Result<Outcome, Unclear>, Option<OwnedSemaphorePermit>) {
+    let mut said = pin!(timeout(pace.call_timeout, call(provider, intent)));
+    if let Ok(prompt) = timeout(pace.prompt, &mut said).await {
+        return (prompt.unwrap_or(Err(Unclear)), room);
+    }
+    let room = lanes.change(room);
+    (said.await.unwrap_or(Err(Unclear)), room)
+}
+
+/// Room for calls: for those that are prompt, and for those that turned out to be slow.
+#[derive(Debug, Clone)]
+struct Lanes {
+    prompt: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
+}
+
+impl Lanes {
+    fn of(pace: &Pace) -> Self {
+        Self { prompt: Arc::new(Semaphore::new(pace.concurrent)), slow: Arc::new(Semaphore::new(pace.slow)) }
+    }
+
+    /// Waits for room for one more call.
+    async fn room(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.prompt).acquire_owned().await.expect("nobody closes it")
+    }
+
+    /// How many more there is room for.
+    fn free(&self) -> usize {
+        self.prompt.available_permits()
+    }
+
+    /// The room of a call that is slow: among the slow, if there is any left.
+    fn change(&self, room: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slow).try_acquire_owned().ok().or(room)
     }
 }
 
@@ -202,7 +275,7 @@ impl Books {
                 Ok(()) => return,
                 Err(HandleError::Message(error)) => match batch {
                     [one] => {
-                        tracing::error!(order.id = %one.intent.order, error, "An outcome cannot be booked.");
+                        tracing::error!(order.id = %one.intent.request.order, error, "An outcome cannot be booked.");
                         return;
                     }
                     many => {
@@ -228,34 +301,32 @@ impl Books {
     /// One transaction: what the provider said becomes states, ledger entries, answers and further intents.
     async fn book(&self, batch: &[Finished]) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
-        let mut payments = store::lock_payments(&mut tx, batch.iter().map(|one| one.intent.order)).await?;
+        let mut locked = payments::lock(&mut tx, batch.iter().map(|one| one.intent.request.order)).await?;
         let now = self.clock.now();
-        let (mut changes, mut later) = (Changes::default(), Vec::new());
+        let (mut changes, mut later, mut parked) = (Changes::default(), Vec::new(), Vec::new());
         for Finished { intent, said } in batch {
-            let Some(payment) = payments.get_mut(&intent.order) else { continue };
+            let Some(payment) = locked.get_mut(&intent.request.order) else { continue };
             let Ok(outcome) = said else {
                 later.push((intent, intent.delay()));
                 continue;
             };
-            match payment.outcome(intent.operation, outcome, now) {
+            match payment.outcome(intent.request.act.operation(), outcome, now) {
                 Ok(effects) if effects.is_empty() => {} // It was settled before: taken twice.
                 Ok(effects) => {
                     changes.changed(payment);
+                    changes.settled(intent);
                     changes.add(payment, effects);
                 }
-                Err(error) => {
-                    tracing::error!(order.id = %intent.order, provider.key = %intent.request.key, %error,
-                        "What the provider says cannot be booked; the intent stays open.");
-                    later.push((intent, intent.delay()));
-                }
+                Err(error) => parked.push((intent, parking(intent, &error))),
             }
             if let Some(command) = payment.stuck() {
                 tracing::error!(order.id = %payment.order, command.id = %command,
                     "A command that waited is impossible now and stays unanswered.");
             }
         }
-        let opened = changes.write(&mut tx, &payments, self.desk.lease(), now).await?;
-        store::try_later(&mut tx, &later).await?;
+        let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;
+        intents::try_later(&mut tx, &later).await?;
+        intents::park(&mut tx, &parked).await?;
         tx.commit().await?;
         self.desk.hand_over(opened);
         for (_, delay) in later {
@@ -263,4 +334,11 @@ impl Books {
         }
         Ok(())
     }
+}
+
+/// Why an intent is parked.
+fn parking(intent: &Intent, why: &Unbookable) -> String {
+    tracing::error!(order.id = %intent.request.order, provider.key = %intent.request.key, error = %why,
+        "What the provider says cannot be booked; the payment is parked until an operator resumes it.");
+    why.to_string()
 }

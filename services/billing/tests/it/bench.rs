@@ -8,7 +8,7 @@ use std::time::Duration;
 use billing::commands::Commands;
 use billing::over_http::OverHttp;
 use billing::provider::{Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
-use billing::settle::{Pace, Worker};
+use billing::settle::{Desk, Pace, Worker};
 use contracts::billing::{BillingCommand, BillingEvent, PaymentToken};
 use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic};
 use messaging::{Batch, HandleError, Handler, Position, Record};
@@ -23,20 +23,22 @@ use tokio_util::sync::CancellationToken;
 /// What every order costs.
 pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 /// Longer than anything here takes. Whatever is waited for and does not come in that time has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a call to the provider may take.
 const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 const NEVER: Duration = Duration::from_secs(3_600);
 /// A worker that never finds anything in the database: what it settles was handed over or announced.
-pub(crate) const HANDED_OVER_ONLY: Pace = Pace { concurrent: 64, call_timeout: PATIENCE, lease: NEVER, poll: NEVER };
+pub(crate) const HANDED_OVER_ONLY: Pace =
+    Pace { concurrent: 64, prompt: NEVER, slow: 0, call_timeout: PATIENCE, lease: NEVER, poll: NEVER };
 /// A worker that takes over at once from one that is gone.
 pub(crate) const EAGER: Pace =
-    Pace { concurrent: 64, call_timeout: PATIENCE, lease: Duration::from_millis(100), poll: Duration::from_millis(20) };
+    Pace { lease: Duration::from_millis(100), poll: Duration::from_millis(20), ..HANDED_OVER_ONLY };
 
 /// Billing on a database of its own.
 pub(crate) struct Bench {
     pub(crate) pool: PgPool,
     pub(crate) provider: Arc<Watched>,
+    pub(crate) desk: Desk,
     commands: Commands,
     offset: AtomicI64,
     workers: JoinSet<()>,
@@ -45,6 +47,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(pace: Pace) -> Self {
+        Self::with_calls_of(CALL_TIMEOUT, pace).await
+    }
+
+    /// Billing whose calls to the provider may take `timeout`.
+    pub(crate) async fn with_calls_of(timeout: Duration, pace: Pace) -> Self {
         let database = testkit::postgres().await.database().await;
         billing::prepare(&database.pool).await.unwrap();
         let inserted: i32 = sqlx::query_scalar(
@@ -55,13 +62,14 @@ impl Bench {
         .await
         .unwrap();
         assert_eq!(inserted, 0);
-        let provider = Arc::new(Watched::start().await);
+        let provider = Arc::new(Watched::start(timeout).await);
         let worker = Worker::new(database.pool.clone(), Clock::system(), Arc::clone(&provider), pace);
-        let commands = Commands::new(database.pool.clone(), Clock::system(), worker.desk());
+        let desk = worker.desk();
+        let commands = Commands::new(database.pool.clone(), Clock::system(), desk.clone());
         let mut workers = JoinSet::new();
         let stop = CancellationToken::new();
         workers.spawn(worker.run(stop.clone()));
-        Self { pool: database.pool, provider, commands, offset: AtomicI64::new(0), workers, stop }
+        Self { pool: database.pool, provider, desk, commands, offset: AtomicI64::new(0), workers, stop }
     }
 
     /// Kills the worker in the middle of whatever it does.
@@ -82,6 +90,7 @@ impl Bench {
     /// Starts another worker, as another process would.
     pub(crate) fn start_worker(&mut self, pace: Pace) {
         let worker = Worker::new(self.pool.clone(), Clock::system(), Arc::clone(&self.provider), pace);
+        self.desk = worker.desk();
         self.workers.spawn(worker.run(self.stop.clone()));
     }
 
@@ -230,14 +239,14 @@ pub(crate) enum Mood {
 
 impl Watched {
     /// A simulator in this process, which answers as long as the provider is there.
-    async fn start() -> Self {
+    async fn start(timeout: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let router = provider_simulator::router(&folder.path().join("provider.log"), PATIENCE).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: reqwest::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let mut server = JoinSet::new();
         server.spawn(async move { web::serve::serve(listener, router, CancellationToken::new()).await.unwrap() });
-        let inner = OverHttp::new(&url, CALL_TIMEOUT).unwrap();
+        let inner = OverHttp::new(&url, timeout).unwrap();
         let (executed, asked, mood) = (Mutex::default(), Mutex::default(), watch::channel(Mood::Talks).0);
         Self { inner, executed, asked, mood, _folder: folder, _server: server }
     }

@@ -26,7 +26,7 @@ async fn an_order_is_authorized_and_captured_and_the_books_balance() {
             .unwrap();
     let posting = |account: &str, amount| (account.to_owned(), amount, "EUR".to_owned());
     assert_eq!(postings, [posting("provider_receivable", 12_90), posting("customer_receipts", -12_90)]);
-    assert_eq!(bench.count("select count(*) from payment where token is not null").await, 0);
+    assert_eq!(bench.count("select count(*) from intent").await, 0);
 }
 
 #[tokio::test]

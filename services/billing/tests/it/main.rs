@@ -5,4 +5,6 @@ mod bench;
 mod books;
 mod commands;
 mod http;
+mod parking;
+mod provider;
 mod settle;

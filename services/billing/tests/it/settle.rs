@@ -6,7 +6,7 @@ use billing::provider::{Found, Operation, Outcome, Provider};
 use billing::settle::Pace;
 use contracts::Message;
 
-use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, PRICE};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, PATIENCE, PRICE};
 
 const AUTHORIZED: &str = "billing.payment-authorized.v1";
 const VOIDED: &str = "billing.payment-voided.v1";
@@ -111,6 +111,21 @@ async fn a_slow_call_holds_back_its_own_order_only() {
 }
 
 #[tokio::test]
+async fn slow_calls_make_room_for_others() {
+    let pace = Pace { concurrent: 2, prompt: Duration::from_millis(50), slow: 8, ..HANDED_OVER_ONLY };
+    let bench = Bench::with_calls_of(PATIENCE, pace).await;
+    // More than there is room for at once.
+    let slow: Vec<Order> = (0..6).map(|_| Order::with("tok_slow_300s")).collect();
+    bench.send(&slow.iter().map(Order::authorize).collect::<Vec<_>>()).await.unwrap();
+    let quick = Order::with("tok_ok");
+    bench.send(&[quick.authorize()]).await.unwrap();
+    let answers = bench.answered(1).await;
+    assert_eq!(answers[0].key(), quick.id.to_string());
+    let untouched = "select count(*) from intent where next_try_at > now() + interval '30 minutes'";
+    assert_eq!(bench.count(untouched).await, 6, "no slow call had ended");
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_counts_as_unclear_and_is_asked_about() {
     let pace = Pace { call_timeout: Duration::from_millis(50), ..HANDED_OVER_ONLY };
     let bench = Bench::start(pace).await;
@@ -136,19 +151,6 @@ async fn calls_under_way_are_booked_before_the_worker_stops() {
     bench.stop_workers();
     bench.provider.is(Mood::Talks);
     bench.workers_ended().await;
-    assert_eq!(bench.said(1).await, [AUTHORIZED]);
-}
-
-#[tokio::test]
-async fn what_the_provider_misstates_is_not_booked_and_asked_again() {
-    let bench = Bench::start(HANDED_OVER_ONLY).await;
-    let order = Order::with("tok_ok");
-    let key = order.key(Operation::Authorize);
-    bench.provider.is(Mood::Misstates);
-    bench.send(&[order.authorize()]).await.unwrap();
-    bench.poll(async || (bench.provider.asked(&key) > 0).then_some(())).await;
-    assert_eq!((bench.answers().await, bench.state(order.id).await.as_str()), (Vec::new(), "authorizing"));
-    bench.provider.is(Mood::Talks);
     assert_eq!(bench.said(1).await, [AUTHORIZED]);
 }
 
@@ -181,7 +183,7 @@ async fn a_row_that_cannot_be_read_holds_back_no_other() {
     bench.kill_worker().await;
     let (bad, good) = (Order::with("tok_ok"), Order::with("tok_ok"));
     bench.send(&[bad.authorize(), good.authorize()]).await.unwrap();
-    let due = "update payment set intent_next_try_at = now(),
+    let due = "update intent set next_try_at = now(),
                currency = case when order_id = $1 then '???' else currency end returning 1";
     let changed: Vec<i32> = sqlx::query_scalar(due).bind(bad.id.as_uuid()).fetch_all(&bench.pool).await.unwrap();
     assert_eq!(changed, [1, 1]);
@@ -189,6 +191,6 @@ async fn a_row_that_cannot_be_read_holds_back_no_other() {
     bench.start_worker(EAGER);
     let answers = bench.answered(1).await;
     assert_eq!((answers[0].kind(), answers[0].key()), (AUTHORIZED, good.id.to_string()));
-    bench.poll(async || (bench.count("select max(intent_tries)::bigint from payment").await > 2).then_some(())).await;
+    bench.poll(async || (bench.count("select max(tries)::bigint from intent").await > 2).then_some(())).await;
     assert_eq!(bench.state(bad.id).await, "authorizing", "it stays, and is looked at again");
 }

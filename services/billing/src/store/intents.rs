@@ -1,0 +1,241 @@
+//! The open intents.
+
+use std::time::Duration;
+
+use contracts::billing::PaymentToken;
+use contracts::{Money, OrderId};
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use super::{millis, money, unreadable};
+use crate::intent::Intent;
+use crate::provider::{Act, Operation, ProviderKey, Request};
+
+/// Puts down what was opened and takes away what was settled, in one statement. The opened are taken, and due for others
+/// after `lease`.
+pub(crate) async fn replace(
+    conn: &mut PgConnection,
+    settled: &[&Intent],
+    opened: &[Intent],
+    lease: Duration,
+) -> sqlx::Result<()> {
+    if settled.is_empty() && opened.is_empty() {
+        return Ok(());
+    }
+    let (gone, new) = (Keys::of(settled.iter().copied()), Keys::of(opened));
+    let acts = || opened.iter().map(|intent| &intent.request.act);
+    let amounts: Vec<Option<i64>> = acts().map(|act| amount(act).map(|amount| amount.amount)).collect();
+    let currencies: Vec<Option<&str>> = acts().map(|act| amount(act).map(|amount| amount.currency.code())).collect();
+    let tokens: Vec<Option<&str>> = acts().map(|act| token(act).map(PaymentToken::expose)).collect();
+    sqlx::query!(
+        "-- intents::replace
+        with settled as (
+            delete from intent using unnest($1::uuid[], $2::text[], $3::int[]) as gone (order_id, operation, attempt)
+            where intent.order_id = gone.order_id and intent.operation = gone.operation
+              and intent.attempt = gone.attempt
+        )
+        insert into intent (order_id, operation, attempt, amount, currency, token, tries, next_try_at)
+        select order_id, operation, attempt, amount, currency, token, 1, now() + $10::bigint * interval '1 millisecond'
+        from unnest($4::uuid[], $5::text[], $6::int[], $7::bigint[], $8::text[], $9::text[])
+             as opened (order_id, operation, attempt, amount, currency, token)",
+        &gone.orders,
+        &gone.operations as _,
+        &gone.attempts,
+        &new.orders,
+        &new.operations as _,
+        &new.attempts,
+        &amounts as _,
+        &currencies as _,
+        &tokens as _,
+        millis(lease),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `limit` intents that are due, the longest due first. They are due again after `lease`. What cannot be
+/// read is logged and left out.
+pub(crate) async fn take_due(conn: impl PgExecutor<'_>, limit: usize, lease: Duration) -> sqlx::Result<Vec<Intent>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- intents::take_due
+        update intent
+        set tries = tries + 1, next_try_at = now() + $2::bigint * interval '1 millisecond'
+        where (order_id, operation, attempt) in (
+            select order_id, operation, attempt from intent where next_try_at <= now()
+            order by next_try_at limit $1 for update skip locked
+        )
+        returning order_id, operation, attempt, amount, currency, token, tries"#,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        millis(lease),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| row.intent().inspect_err(skipped).ok()).collect())
+}
+
+/// One row that cannot be read must not hold back the others. It is due again after its lease, and said again.
+fn skipped(error: &sqlx::Error) {
+    tracing::error!(error = error as &dyn std::error::Error, "A due intent cannot be read and is left out.");
+}
+
+/// Makes these intents due after these times, if they are still open and not parked. Their payments are locked.
+pub(crate) async fn try_later(conn: &mut PgConnection, later: &[(&Intent, Duration)]) -> sqlx::Result<()> {
+    if later.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(later.iter().map(|(intent, _)| *intent));
+    let delays: Vec<i64> = later.iter().map(|(_, delay)| millis(*delay)).collect();
+    sqlx::query!(
+        "-- intents::try_later
+        update intent set next_try_at = now() + later.delay * interval '1 millisecond'
+        from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[]) as later (order_id, operation, attempt, delay)
+        where intent.order_id = later.order_id and intent.operation = later.operation
+          and intent.attempt = later.attempt and intent.next_try_at is not null",
+        &keys.orders,
+        &keys.operations as _,
+        &keys.attempts,
+        &delays,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Parks these intents, if they are still open, each with its reason: nobody takes them until an operator says so. Their
+/// payments are locked.
+pub(crate) async fn park(conn: &mut PgConnection, parked: &[(&Intent, String)]) -> sqlx::Result<()> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(parked.iter().map(|(intent, _)| *intent));
+    let reasons: Vec<&str> = parked.iter().map(|(_, reason)| reason.as_str()).collect();
+    sqlx::query!(
+        "-- intents::park
+        update intent set next_try_at = null, parked = now.reason
+        from unnest($1::uuid[], $2::text[], $3::int[], $4::text[]) as now (order_id, operation, attempt, reason)
+        where intent.order_id = now.order_id and intent.operation = now.operation and intent.attempt = now.attempt",
+        &keys.orders,
+        &keys.operations as _,
+        &keys.attempts,
+        &reasons as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes the parked intents of `order` due now. Gives back how many there were.
+pub(crate) async fn resume(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<u64> {
+    let resumed = sqlx::query!(
+        "-- intents::resume
+        update intent set next_try_at = now(), parked = null where order_id = $1 and parked is not null",
+        order.as_uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(resumed.rows_affected())
+}
+
+/// An open intent as the row has it.
+#[derive(Debug)]
+pub(crate) struct StoredIntent {
+    pub(crate) operation: String,
+    pub(crate) key: String,
+    pub(crate) tries: i32,
+    /// None while it is parked.
+    pub(crate) next_try_at: Option<Timestamp>,
+    /// Why an operator must look.
+    pub(crate) parked: Option<String>,
+}
+
+/// The open intents of `order`.
+pub(crate) async fn of_order(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<Vec<StoredIntent>> {
+    let rows = sqlx::query!(
+        "-- intents::of_order
+        select operation, attempt, tries, next_try_at, parked from intent where order_id = $1
+        order by operation, attempt",
+        order.as_uuid(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let stored = rows.into_iter().map(|row| {
+        let key = ProviderKey::of(order, operation(order.as_uuid(), &row.operation)?).to_string();
+        let next_try_at = row.next_try_at.map(|at| at.to_jiff());
+        Ok(StoredIntent { operation: row.operation, key, tries: row.tries, next_try_at, parked: row.parked })
+    });
+    stored.collect()
+}
+
+struct Row {
+    order_id: Uuid,
+    operation: String,
+    attempt: i32,
+    amount: Option<i64>,
+    currency: Option<String>,
+    token: Option<String>,
+    tries: i32,
+}
+
+impl Row {
+    fn intent(self) -> sqlx::Result<Intent> {
+        let Self { order_id, attempt, tries, .. } = self;
+        let order = OrderId::from(order_id);
+        let whole = |what| unreadable(order_id, what);
+        let said = self.amount.zip(self.currency.as_deref());
+        let amount = said.map(|(amount, code)| money(order_id, amount, code)).transpose()?;
+        let token = self.token.map(PaymentToken::try_from).transpose().map_err(|_| whole("its token is none"))?;
+        let authorization = ProviderKey::of(order, Operation::Authorize);
+        let operation = operation(order_id, &self.operation)?;
+        let act = match (operation, amount, token) {
+            (Operation::Authorize, Some(amount), Some(token)) => Act::Authorize { amount, token },
+            (Operation::Void, _, _) => Act::Void { authorization },
+            (Operation::Capture, Some(amount), _) => Act::Capture { authorization, amount },
+            (Operation::Authorize | Operation::Capture, _, _) => return Err(whole("it has no whole intent")),
+        };
+        debug_assert_eq!(attempt, 1, "there is one attempt of each operation");
+        let request = Request { key: ProviderKey::of(order, operation), order, act };
+        Ok(Intent { request, tries: u32::try_from(tries).unwrap_or(u32::MAX) })
+    }
+}
+
+/// Intents as the columns of their primary key.
+#[derive(Default)]
+struct Keys {
+    orders: Vec<Uuid>,
+    operations: Vec<&'static str>,
+    attempts: Vec<i32>,
+}
+
+impl Keys {
+    fn of<'i>(intents: impl IntoIterator<Item = &'i Intent>) -> Self {
+        let mut keys = Self::default();
+        for Intent { request, .. } in intents {
+            keys.orders.push(request.order.as_uuid());
+            keys.operations.push(request.act.operation().name());
+            keys.attempts.push(1);
+        }
+        keys
+    }
+}
+
+fn operation(order: Uuid, name: &str) -> sqlx::Result<Operation> {
+    let known = Operation::ALL.into_iter().find(|operation| operation.name() == name);
+    known.ok_or_else(|| unreadable(order, "its operation is unknown"))
+}
+
+fn amount(act: &Act) -> Option<Money> {
+    match act {
+        Act::Authorize { amount, .. } | Act::Capture { amount, .. } => Some(*amount),
+        Act::Void { .. } => None,
+    }
+}
+
+fn token(act: &Act) -> Option<&PaymentToken> {
+    match act {
+        Act::Authorize { token, .. } => Some(token),
+        Act::Void { .. } | Act::Capture { .. } => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! The rows of payments.
+
+use std::collections::BTreeMap;
+
+use contracts::{CustomerId, OrderId};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use super::{money, unreadable};
+use crate::payment::{Payment, Terms};
+use crate::record::CommandRecord;
+use crate::state::State;
+
+/// The payments of `orders`, locked in the order of their ids so that no two transactions wait for each other. An order
+/// that has none gets [`Payment::none`]; who may write it first is settled elsewhere, by the lock on the offset.
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    orders: impl IntoIterator<Item = OrderId>,
+) -> sqlx::Result<BTreeMap<OrderId, Payment>> {
+    let mut payments: BTreeMap<OrderId, Payment> =
+        orders.into_iter().map(|order| (order, Payment::none(order))).collect();
+    let ids: Vec<Uuid> = payments.keys().map(|order| order.as_uuid()).collect();
+    let rows = sqlx::query!(
+        r#"-- payments::lock
+        select order_id, state, customer_id, amount, currency, commands as "commands: Json<Vec<CommandRecord>>"
+        from payment where order_id = any($1) order by order_id for update"#,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in rows {
+        let payment = Payment {
+            order: row.order_id.into(),
+            state: state(row.order_id, &row.state)?,
+            terms: terms(row.order_id, row.customer_id, row.amount, row.currency)?,
+            commands: row.commands.0,
+        };
+        payments.insert(payment.order, payment);
+    }
+    Ok(payments)
+}
+
+/// Writes `payments`, which are locked.
+pub(crate) async fn save<'p>(
+    conn: &mut PgConnection,
+    payments: impl IntoIterator<Item = &'p Payment>,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let mut rows = PaymentRows::default();
+    for payment in payments {
+        rows.push(payment);
+    }
+    if rows.orders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "-- payments::save
+        insert into payment as stored
+            (order_id, state, customer_id, amount, currency, commands, created_at, updated_at, version)
+        select order_id, state, customer_id, amount, currency, commands, $7, $7, 1
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[])
+             as p (order_id, state, customer_id, amount, currency, commands)
+        on conflict (order_id) do update set
+            state = excluded.state, customer_id = excluded.customer_id, amount = excluded.amount,
+            currency = excluded.currency, commands = excluded.commands, updated_at = excluded.updated_at,
+            version = stored.version + 1",
+        &rows.orders,
+        &rows.states as _,
+        &rows.customers as _,
+        &rows.amounts as _,
+        &rows.currencies as _,
+        &rows.commands as _,
+        now.to_sqlx(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A payment as its row has it, with what only the row knows.
+#[derive(Debug)]
+pub(crate) struct StoredPayment {
+    pub(crate) payment: Payment,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) version: i32,
+}
+
+/// The payment of `order`.
+pub(crate) async fn find(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<Option<StoredPayment>> {
+    let row = sqlx::query!(
+        r#"-- payments::find
+        select order_id, state, customer_id, amount, currency, commands as "commands: Json<Vec<CommandRecord>>",
+               created_at, updated_at, version
+        from payment where order_id = $1"#,
+        order.as_uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let payment = Payment {
+        order,
+        state: state(row.order_id, &row.state)?,
+        terms: terms(row.order_id, row.customer_id, row.amount, row.currency)?,
+        commands: row.commands.0,
+    };
+    Ok(Some(StoredPayment {
+        payment,
+        created_at: row.created_at.to_jiff(),
+        updated_at: row.updated_at.to_jiff(),
+        version: row.version,
+    }))
+}
+
+/// Payments as the columns of [`save`].
+#[derive(Default)]
+struct PaymentRows<'p> {
+    orders: Vec<Uuid>,
+    states: Vec<&'static str>,
+    customers: Vec<Option<Uuid>>,
+    amounts: Vec<Option<i64>>,
+    currencies: Vec<Option<&'static str>>,
+    commands: Vec<Json<&'p [CommandRecord]>>,
+}
+
+impl<'p> PaymentRows<'p> {
+    fn push(&mut self, payment: &'p Payment) {
+        self.orders.push(payment.order.as_uuid());
+        self.states.push(payment.state.name());
+        self.customers.push(payment.terms.map(|terms| terms.customer.as_uuid()));
+        self.amounts.push(payment.terms.map(|terms| terms.amount.amount));
+        self.currencies.push(payment.terms.map(|terms| terms.amount.currency.code()));
+        self.commands.push(Json(&payment.commands));
+    }
+}
+
+fn state(order: Uuid, name: &str) -> sqlx::Result<State> {
+    let known = State::ALL.into_iter().find(|state| state.name() == name);
+    known.ok_or_else(|| unreadable(order, "its state is unknown"))
+}
+
+fn terms(
+    order: Uuid,
+    customer: Option<Uuid>,
+    amount: Option<i64>,
+    currency: Option<String>,
+) -> sqlx::Result<Option<Terms>> {
+    let Some(((customer, amount), currency)) = customer.zip(amount).zip(currency) else { return Ok(None) };
+    Ok(Some(Terms { customer: CustomerId::from(customer), amount: money(order, amount, &currency)? }))
+}

@@ -1,0 +1,123 @@
+//! The provider over HTTP, when it does not behave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request as HttpRequest, Response, header::LOCATION};
+use axum::routing::any;
+use billing::over_http::OverHttp;
+use billing::provider::{Act, Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
+use contracts::{Currency, Money, OrderId};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A stranger's server: it answers everything with what `answer` makes, and counts.
+struct Stranger {
+    provider: OverHttp,
+    calls: Arc<AtomicUsize>,
+    _server: JoinSet<()>,
+}
+
+impl Stranger {
+    async fn that(answer: impl Fn(&HttpRequest<Body>) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let handler = move |request: HttpRequest<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let answer = answer(&request);
+            async move { answer }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/below", listener.local_addr().unwrap()).parse().unwrap();
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, Router::new().fallback(any(handler))).await.unwrap() });
+        let provider = OverHttp::new(&url, Duration::from_secs(2)).unwrap();
+        Self { provider, calls, _server: server }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+fn request() -> Request {
+    let order = OrderId::mint();
+    let (authorization, amount) = (ProviderKey::of(order, Operation::Authorize), Money::new(1, Currency::EUR));
+    Request { key: ProviderKey::of(order, Operation::Capture), order, act: Act::Capture { authorization, amount } }
+}
+
+fn said(status: u16, body: impl Into<Body>) -> Response<Body> {
+    Response::builder().status(status).header(LOCATION, "http://127.0.0.1:1/").body(body.into()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_no_whole_answer_decides_nothing() {
+    let long = format!(r#"{{"key": "k", "status": "refused", "decline_code": "{}"}}"#, "x".repeat(10_000_000));
+    for (status, body) in [
+        (200, String::new()),
+        (200, "{".to_owned()),
+        (200, r#"{"error": "no such thing"}"#.to_owned()),
+        (200, r#"{"key": "k", "status": "pending"}"#.to_owned()),
+        (200, r#"{"key": "k", "status": "executed", "amount": {"amount": 1.5, "currency": "EUR"}}"#.to_owned()),
+        (200, long),
+        (204, String::new()),
+        (302, String::new()),
+        (400, "no".to_owned()),
+        (422, "{}".to_owned()),
+        (429, String::new()),
+        (500, String::new()),
+        (503, "<html>".to_owned()),
+    ] {
+        let stranger = Stranger::that({
+            let body = body.clone();
+            move |_| said(status, body.clone())
+        })
+        .await;
+        let request = request();
+        let shown: String = body.chars().take(80).collect();
+        assert_eq!(stranger.provider.execute(&request).await, Err(Unclear), "{status} {shown}");
+        assert_eq!(stranger.provider.ask(&request.key).await, Err(Unclear), "{status} {shown}");
+        assert_eq!(stranger.calls(), 2, "{status}: one call each, and no redirect is followed");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_asked_about_by_its_path_and_an_unknown_one_is_not_found() {
+    let stranger = Stranger::that(|request| said(404, request.uri().path().to_owned())).await;
+    assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::NotFound));
+    let stranger = Stranger::that(|request| {
+        let key = request.uri().path().strip_prefix("/below/v1/operations/").unwrap_or_default();
+        said(200, format!(r#"{{"key": "{key}", "status": "refused", "decline_code": "no", "new": 1}}"#))
+    })
+    .await;
+    let refused = Outcome::Refused { decline_code: "no".to_owned() };
+    assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::Definite(refused)));
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_work_is_left_alone_until_it_does() {
+    let works = Arc::new(AtomicUsize::new(0));
+    let stranger = Stranger::that({
+        let works = Arc::clone(&works);
+        move |_| said(if works.load(Ordering::SeqCst) == 0 { 500 } else { 404 }, "")
+    })
+    .await;
+    let key = request().key;
+    for _ in 0..300 {
+        assert_eq!(stranger.provider.ask(&key).await, Err(Unclear));
+    }
+    let made = stranger.calls();
+    assert!((100..200).contains(&made), "{made} of 300 calls were made");
+    works.store(1, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while stranger.provider.ask(&key).await == Err(Unclear) {
+        assert!(Instant::now() < deadline, "the breaker does not close");
+    }
+    for _ in 0..100 {
+        assert_eq!(stranger.provider.ask(&key).await, Ok(Found::NotFound));
+    }
+}
