@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-let store = |name: &str| format!("{name}://user:canary@host/{name}");
+        let store = |name: &str| format!("{name}://user:canary@host/{name}");
         let (orders, billing, inventory) = (store("orders"), store("billing"), store("inventory"));
         let (brokers, provider) = ("host:9092".into(), "http://host:7016".into());
         let stores = Stores { orders, billing, inventory, brokers, provider };
