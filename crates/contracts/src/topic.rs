@@ -46,7 +46,7 @@ pub struct Spec {
 }
 
 /// Partitions of every topic. Fixed at creation, like the partitioner [`PARTITIONER`]: a change is a new topic.
-pub const PARTITIONS: i32 = 8;
+pub const PARTITIONS: i32 = 4;
 
 /// Which partition a key goes to; the name is librdkafka's. The same as the Java client's default.
 pub const PARTITIONER: &str = "murmur2_random";

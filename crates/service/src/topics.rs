@@ -32,6 +32,6 @@ mod tests {
         assert!(matches!(named("order.events").retention, Retention::Millis(604_800_000)));
         assert!(matches!(named("inventory.commands").retention, Retention::Millis(86_400_000)));
         assert!(matches!(named("inventory.catalogue").retention, Retention::Compacted));
-        assert!(specs.iter().all(|spec| spec.partitions == 8));
+        assert!(specs.iter().all(|spec| spec.partitions == 4));
     }
 }

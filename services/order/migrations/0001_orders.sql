@@ -35,7 +35,8 @@ create table order_events (
     order_id uuid not null,
     version  int not null check (version >= 1),
     type     text not null,
-    data     jsonb not null,
+    -- json, here and below: the database keeps what it is given and never looks inside.
+    data     json not null,
     at       timestamptz not null,
     primary key (order_id, version)
 );
@@ -45,14 +46,14 @@ create table orders (
     id             uuid primary key,
     customer_id    uuid not null,
     status         text not null check (status in ('pending', 'confirmed', 'cancelled')),
-    cancel_reason  jsonb check ((cancel_reason is not null) = (status = 'cancelled')),
+    cancel_reason  json check ((cancel_reason is not null) = (status = 'cancelled')),
     version        int not null check (version >= 1),
-    lines          jsonb not null,
+    lines          json not null,
     total_amount   bigint not null check (total_amount >= 0),
     total_currency text not null,
     placed_at      timestamptz not null,
     updated_at     timestamptz not null
-);
+) with (fillfactor = 50); -- Room beside each row, so that its update stays on the page and touches no index.
 
 -- One run of a saga. Whoever changes it locks its row.
 create table saga (
@@ -60,18 +61,20 @@ create table saga (
     kind     text not null check (kind in ('checkout')),
     order_id uuid not null,
     state    text not null check (state in ('running', 'parked', 'completed', 'unwound')),
-    instance jsonb not null,
-    -- When to look at it again if nothing comes: its deadline, or the time to ask again. Null once it has ended.
+    instance json not null,
+    -- When to look at it again if nothing comes: its deadline, or the time to ask again, or earlier. Null once it has
+    -- ended. It is indexed, so it moves only when it must.
     wake_at  timestamptz
-);
+) with (fillfactor = 40);
 create index saga_wake_at on saga (wake_at) where wake_at is not null;
 create unique index saga_order on saga (order_id, kind);
 
--- Every transition of every saga, numbered 1..n without gaps, written in the transaction that made it.
+-- What happened to every saga, written in the transaction that made it: one row for each transition.
 create table saga_log (
     saga_id uuid not null,
+    -- The number of the first of its entries, which are numbered 1..n without gaps within a saga.
     seq     int not null check (seq >= 1),
-    entry   jsonb not null,
+    entries json not null,
     at      timestamptz not null,
     primary key (saga_id, seq)
 );

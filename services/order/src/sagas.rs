@@ -29,7 +29,8 @@ pub(crate) struct Progress {
     new: Vec<Instance<Checkout>>,
     /// Sagas that were loaded, locked; written back whether they changed or not.
     loaded: HashMap<Uuid, Instance<Checkout>>,
-    log: Vec<(Uuid, LogEntry<CancelReason>)>,
+    /// For each transition, its saga and its entries.
+    log: Vec<(Uuid, Vec<LogEntry<CancelReason>>)>,
     ended: Vec<(OrderId, Ended<CancelReason>)>,
     events: Vec<OrderEvent>,
     messages: Vec<Outgoing>,
@@ -71,7 +72,9 @@ impl Progress {
     }
 
     fn take(&mut self, instance: &Instance<Checkout>, transition: Transition<Checkout>) {
-        self.log.extend(transition.log.into_iter().map(|entry| (instance.id, entry)));
+        if !transition.log.is_empty() {
+            self.log.push((instance.id, transition.log));
+        }
         self.ended.extend(transition.ended.map(|ended| (instance.data.order(), ended)));
         self.messages.extend(transition.commands.into_iter().map(|(_, command)| match command {
             Command::Inventory(command) => outgoing(&command),

@@ -151,7 +151,7 @@ impl Stores {
         )
         .await?;
         let log: Vec<(Uuid, i32)> =
-            rows(&self.orders, "select saga_id, seq from saga_log order by saga_id, seq").await?;
+            rows(&self.orders, "select saga_id, (entry ->> 'seq')::int as seq from saga_log, json_array_elements(entries) as entry order by saga_id, seq").await?;
         let payments: Vec<Payment> =
             rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
         let postings = "select entry_id, order_id, kind, account, amount, currency

@@ -7,6 +7,7 @@ use contracts::{
     order::{CancelReason, OrderEvent, OrderLine},
 };
 use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -22,19 +23,19 @@ pub(crate) async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Res
     let lines: Vec<String> = orders.iter().map(|order| json(&order.lines)).collect();
     let amounts: Vec<i64> = orders.iter().map(|order| order.total.amount).collect();
     let currencies: Vec<String> = orders.iter().map(|order| order.total.currency.code().to_owned()).collect();
-    let placed: Vec<String> = orders.iter().map(|order| order.placed_at.to_string()).collect();
+    let placed: Vec<jiff_sqlx::Timestamp> = orders.iter().map(|order| order.placed_at.to_sqlx()).collect();
     sqlx::query!(
         "-- orders::insert
          insert into orders (id, customer_id, status, version, lines, total_amount, total_currency, placed_at, updated_at)
-         select id, customer_id, 'pending', 1, lines::jsonb, amount, currency, at::timestamptz, at::timestamptz
-         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[])
+         select id, customer_id, 'pending', 1, lines::json, amount, currency, at, at
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])
               as placed (id, customer_id, lines, amount, currency, at)",
         &ids,
         &customers,
         &lines,
         &amounts,
         &currencies,
-        &placed,
+        &placed as &[jiff_sqlx::Timestamp],
     )
     .execute(tx)
     .await?;
@@ -47,20 +48,20 @@ pub(crate) async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Res
     let statuses: Vec<String> = orders.iter().map(|order| order.status.as_str().to_owned()).collect();
     let reasons: Vec<Option<String>> = orders.iter().map(|order| order.status.cancel_reason().map(json)).collect();
     let versions: Vec<i32> = orders.iter().map(|order| int(order.version)).collect::<sqlx::Result<_>>()?;
-    let updated: Vec<String> = orders.iter().map(|order| order.updated_at.to_string()).collect();
+    let updated: Vec<jiff_sqlx::Timestamp> = orders.iter().map(|order| order.updated_at.to_sqlx()).collect();
     sqlx::query!(
         "-- orders::update
          update orders
-         set status = changed.status, cancel_reason = changed.reason::jsonb, version = changed.version,
-             updated_at = changed.at::timestamptz
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[])
+         set status = changed.status, cancel_reason = changed.reason::json, version = changed.version,
+             updated_at = changed.at
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::timestamptz[])
               as changed (id, status, reason, version, at)
          where orders.id = changed.id",
         &ids,
         &statuses,
         &reasons as &[Option<String>],
         &versions,
-        &updated,
+        &updated as &[jiff_sqlx::Timestamp],
     )
     .execute(tx)
     .await?;
@@ -81,19 +82,19 @@ pub(crate) async fn append(tx: &mut PgConnection, events: &[OrderEvent]) -> sqlx
         versions.push(int(*version)?);
         types.push(event.kind().to_owned());
         data.push(json(event));
-        ats.push(at.to_string());
+        ats.push(at.to_sqlx());
     }
     sqlx::query!(
         "-- orders::append
          insert into order_events (order_id, version, type, data, at)
-         select order_id, version, type, data::jsonb, at::timestamptz
-         from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
+         select order_id, version, type, data::json, at
+         from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[])
               as event (order_id, version, type, data, at)",
         &ids,
         &versions,
         &types,
         &data,
-        &ats,
+        &ats as &[jiff_sqlx::Timestamp],
     )
     .execute(tx)
     .await?;

@@ -2,6 +2,7 @@
 
 use contracts::order::CancelReason;
 use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
 use saga::{Ended, Instance, LogEntry, Phase};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
@@ -18,21 +19,22 @@ pub(crate) async fn insert(tx: &mut PgConnection, sagas: &[Instance<Checkout>]) 
     sqlx::query!(
         "-- sagas::insert
          insert into saga (id, kind, order_id, state, instance, wake_at)
-         select id, 'checkout', order_id, state, instance::jsonb, wake_at::timestamptz
-         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+         select id, 'checkout', order_id, state, instance::json, wake_at
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
               as begun (id, order_id, state, instance, wake_at)",
         &ids,
         &orders,
         &states,
         &instances,
-        &wake_ats as &[Option<String>],
+        &wake_ats as &[Option<jiff_sqlx::Timestamp>],
     )
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Writes locked sagas back.
+/// Writes locked sagas back. A look at one that is planned for earlier than it now needs stays planned, and will find
+/// nothing due: so most updates move nothing that is indexed.
 pub(crate) async fn update(
     tx: &mut PgConnection,
     sagas: impl ExactSizeIterator<Item = &Instance<Checkout>>,
@@ -44,41 +46,45 @@ pub(crate) async fn update(
     sqlx::query!(
         "-- sagas::update
          update saga
-         set state = moved.state, instance = moved.instance::jsonb, wake_at = moved.wake_at::timestamptz
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as moved (id, state, instance, wake_at)
+         set state = moved.state, instance = moved.instance::json,
+             wake_at = case when saga.wake_at between now() and moved.wake_at then saga.wake_at else moved.wake_at end
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) as moved (id, state, instance, wake_at)
          where saga.id = moved.id",
         &ids,
         &states,
         &instances,
-        &wake_ats as &[Option<String>],
+        &wake_ats as &[Option<jiff_sqlx::Timestamp>],
     )
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Appends to the sagas' logs.
+/// Appends to the sagas' logs: for each transition, its saga and its entries, of which there is at least one.
 pub(crate) async fn log(
     tx: &mut PgConnection,
-    entries: &[(Uuid, LogEntry<CancelReason>)],
+    transitions: &[(Uuid, Vec<LogEntry<CancelReason>>)],
     at: Timestamp,
 ) -> sqlx::Result<()> {
-    if entries.is_empty() {
+    if transitions.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = entries.iter().map(|(saga, _)| *saga).collect();
-    let numbers = entries.iter().map(|(_, entry)| entry.seq.try_into().map_err(unreadable));
-    let numbers: Vec<i32> = numbers.collect::<sqlx::Result<_>>()?;
-    let entries: Vec<String> = entries.iter().map(|(_, entry)| json(entry)).collect();
+    let (mut ids, mut numbers, mut entries) = (vec![], vec![], vec![]);
+    for (saga, logged) in transitions {
+        let Some(first) = logged.first() else { continue };
+        ids.push(*saga);
+        numbers.push(i32::try_from(first.seq).map_err(unreadable)?);
+        entries.push(json(logged));
+    }
     sqlx::query!(
         "-- sagas::log
-         insert into saga_log (saga_id, seq, entry, at)
-         select saga_id, seq, entry::jsonb, $4::text::timestamptz
-         from unnest($1::uuid[], $2::int[], $3::text[]) as step (saga_id, seq, entry)",
+         insert into saga_log (saga_id, seq, entries, at)
+         select saga_id, seq, entries::json, $4
+         from unnest($1::uuid[], $2::int[], $3::text[]) as transition (saga_id, seq, entries)",
         &ids,
         &numbers,
         &entries,
-        at.to_string(),
+        at.to_sqlx() as jiff_sqlx::Timestamp,
     )
     .execute(tx)
     .await?;
@@ -161,7 +167,7 @@ struct Columns {
     ids: Vec<Uuid>,
     states: Vec<String>,
     instances: Vec<String>,
-    wake_ats: Vec<Option<String>>,
+    wake_ats: Vec<Option<jiff_sqlx::Timestamp>>,
 }
 
 impl Columns {
@@ -171,7 +177,7 @@ impl Columns {
             columns.ids.push(saga.id);
             columns.states.push(state(saga).to_owned());
             columns.instances.push(json(saga));
-            columns.wake_ats.push(saga.wake_at().map(|at| at.to_string()));
+            columns.wake_ats.push(saga.wake_at().map(|at| at.to_sqlx()));
         }
         columns
     }

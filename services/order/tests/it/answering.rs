@@ -155,7 +155,7 @@ async fn the_payment_token_is_gone_once_the_payment_is_settled() {
     assert_eq!(sqlx::query_scalar::<_, i64>(kept).fetch_one(bench.db()).await.unwrap(), 0);
     let told = "select count(*) from outbox where topic <> 'billing.commands' and payload like '%tok_secret%'";
     assert_eq!(sqlx::query_scalar::<_, i64>(told).fetch_one(bench.db()).await.unwrap(), 0, "in no event");
-    let logged = "select count(*) from saga_log where entry::text like '%tok_secret%'";
+    let logged = "select count(*) from saga_log where entries::text like '%tok_secret%'";
     assert_eq!(sqlx::query_scalar::<_, i64>(logged).fetch_one(bench.db()).await.unwrap(), 0, "in no log");
 }
 

@@ -120,11 +120,32 @@ async fn a_saga_that_cannot_be_read_holds_back_no_other() {
     assert!(later, "it is looked at again, but not in every scan");
 }
 
+#[tokio::test]
+async fn a_look_that_comes_too_early_sends_nothing_and_is_moved() {
+    let bench = Bench::new().await;
+    let checkout = bench.order().await;
+    let planned = || async {
+        let planned = sqlx::query_scalar("select wake_at::text from saga").fetch_one(bench.db()).await.unwrap();
+        let planned: String = planned;
+        planned
+    };
+    let first = planned().await;
+    bench.answers(vec![checkout.held(), checkout.authorized()]).await.unwrap();
+    assert_eq!(planned().await, first, "the capture is asked for later again, but the look stays planned");
+
+    sqlx::query("update saga set wake_at = now() - interval '1 s'").execute(bench.db()).await.unwrap();
+    bench.sent().await;
+    assert_eq!(wake_due(&bench.app).await.unwrap(), 1, "it was looked at");
+    assert!(bench.sent().await.kinds().is_empty(), "and nothing was due");
+    assert!(planned().await > first, "the next look is when something is");
+    assert_eq!(wake_due(&bench.app).await.unwrap(), 0);
+}
+
 /// Moves a time inside every saga into the past.
 async fn make_due(bench: &Bench, path: &[&str]) {
     let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
     let changed = sqlx::query(
-        "update saga set wake_at = now() - interval '1 s', instance = jsonb_set(instance, $1, '\"2020-01-01T00:00:00Z\"', false)",
+        "update saga set wake_at = now() - interval '1 s', instance = jsonb_set(instance::jsonb, $1, '\"2020-01-01T00:00:00Z\"', false)::json",
     )
     .bind(path)
     .execute(bench.db())
