@@ -33,7 +33,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Places orders in a closed loop and shows what each costs.
     Load(LoadArgs),
-    /// Checks whether the books of all stores add up. Exit code 1: they do not; 2: a check had nothing to look at.
+    /// Checks whether the books of all stores add up. Exit code 1: they do not; 2: a check had nothing to look at; 3: the
+    /// books could not be looked at.
     Audit,
 }
 

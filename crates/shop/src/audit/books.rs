@@ -7,10 +7,14 @@ use contracts::{Money, OrderId, order::OrderEvent};
 use mongodb::{
     Client, Database,
     bson::{Document, doc},
+    options::ClientOptions,
 };
 use serde::Deserialize;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
+
+/// How long a store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Read access to the stores of the three services.
 #[derive(Debug, Clone)]
@@ -32,6 +36,7 @@ pub struct Books {
     pub(super) movements: Vec<Movement>,
     pub(super) holds: BTreeMap<Uuid, Hold>,
     pub(super) payments: BTreeMap<Uuid, Payment>,
+    pub(super) entries: Vec<Entry>,
     pub(super) postings: Vec<Posting>,
 }
 
@@ -45,6 +50,9 @@ pub(super) struct Order {
     pub(super) total_currency: String,
     pub(super) lines: sqlx::types::Json<Vec<contracts::order::OrderLine>>,
     pub(super) cancel_reason: Option<sqlx::types::Json<contracts::order::CancelReason>>,
+    /// Unit: microseconds since 1970, like the next.
+    pub(super) placed_us: i64,
+    pub(super) updated_us: i64,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -52,6 +60,8 @@ pub(super) struct Saga {
     pub(super) id: Uuid,
     pub(super) order_id: Uuid,
     pub(super) state: String,
+    /// The number of the newest entry of its log, as the saga itself has it.
+    pub(super) seq: i32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -101,10 +111,15 @@ pub(super) struct Payment {
 }
 
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Posting {
-    pub(super) entry_id: Uuid,
+pub(super) struct Entry {
+    pub(super) id: Uuid,
     pub(super) order_id: Uuid,
     pub(super) kind: String,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Posting {
+    pub(super) entry_id: Uuid,
     pub(super) account: String,
     pub(super) amount: i64,
     pub(super) currency: String,
@@ -116,12 +131,18 @@ impl Stores {
     /// # Errors
     /// If one of them cannot be reached.
     pub async fn connect(orders: &str, billing: &str, inventory: &str) -> anyhow::Result<Self> {
-        let inventory = Client::with_uri_str(inventory).await.context("MongoDB cannot be reached")?;
-        Ok(Self {
-            orders: PgPool::connect(orders).await.context("the order database cannot be reached")?,
-            billing: PgPool::connect(billing).await.context("the billing database cannot be reached")?,
+        let pool = || PgPoolOptions::new().acquire_timeout(PATIENCE);
+        let mut options = ClientOptions::parse(inventory).await.context("the MongoDB URL cannot be read")?;
+        options.server_selection_timeout = Some(PATIENCE);
+        let inventory = Client::with_options(options).context("the MongoDB URL cannot be used")?;
+        let stores = Self {
+            orders: pool().connect(orders).await.context("the order database cannot be reached")?,
+            billing: pool().connect(billing).await.context("the billing database cannot be reached")?,
             inventory: inventory.default_database().context("the MongoDB URL names no database")?,
-        })
+        };
+        let ping = stores.inventory.run_command(doc! { "ping": 1 }).await;
+        ping.context("the inventory database cannot be reached")?;
+        Ok(stores)
     }
 
     /// Waits until no saga is running, at most for `at_most`. Gives back how many still are.
@@ -147,24 +168,27 @@ impl Stores {
     pub async fn read(&self) -> anyhow::Result<Books> {
         let orders: Vec<Order> = rows(
             &self.orders,
-            "select id, customer_id, status, version, total_amount, total_currency, lines, cancel_reason from orders",
+            "select id, customer_id, status, version, total_amount, total_currency, lines, cancel_reason,
+                    (extract(epoch from placed_at) * 1000000)::bigint as placed_us,
+                    (extract(epoch from updated_at) * 1000000)::bigint as updated_us
+             from orders",
         )
         .await?;
         let log: Vec<(Uuid, i32)> =
             rows(&self.orders, "select saga_id, (entry ->> 'seq')::int as seq from saga_log, json_array_elements(entries) as entry order by saga_id, seq").await?;
         let payments: Vec<Payment> =
             rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
-        let postings = "select entry_id, order_id, kind, account, amount, currency
-                        from ledger_posting join ledger_entry on ledger_entry.id = entry_id";
+        let postings = "select entry_id, account, amount, currency from ledger_posting";
         let holds: Vec<Hold> = self.documents("hold").await?;
         let mut books = Books {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
             events: self.events().await?,
-            sagas: rows(&self.orders, "select id, order_id, state from saga").await?,
+            sagas: rows(&self.orders, "select id, order_id, state, (instance ->> 'seq')::int as seq from saga").await?,
             stock: self.documents("stock").await?,
             movements: self.documents("movement").await?,
             holds: holds.into_iter().map(|hold| (Uuid::from_bytes(hold.order.bytes()), hold)).collect(),
             payments: payments.into_iter().map(|payment| (payment.order_id, payment)).collect(),
+            entries: rows(&self.billing, "select id, order_id, kind from ledger_entry").await?,
             postings: rows(&self.billing, postings).await?,
             saga_log: BTreeMap::new(),
         };

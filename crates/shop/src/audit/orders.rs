@@ -18,6 +18,10 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
                 events.iter().zip(1..).all(|((version, event), n)| *version == n && said(event) == n.cast_unsigned());
             (!whole).then(|| format!("order {order}"))
         }),
+        Finding::of("O3 the time of an order's events never goes back", &books.events, |(order, events)| {
+            let goes_back = !events.is_sorted_by_key(|(_, event)| at(event));
+            goes_back.then(|| format!("order {order}"))
+        }),
         Finding::of("O4 every order is the fold of its events", books.orders.values(), |order| {
             let events = books.events.get(&order.id).map_or(&[][..], Vec::as_slice);
             differs(order, events).map(|what| format!("order {}: {what}", order.id))
@@ -47,6 +51,8 @@ fn differs(order: &Order, events: &[(i32, OrderEvent)]) -> Option<String> {
         ("status", order.status == status),
         ("reason", order.cancel_reason.as_ref().map(|stored| &stored.0) == reason),
         ("version", usize::try_from(order.version) == Ok(events.len())),
+        ("time of placing", Some(order.placed_us) == events.first().map(|(_, event)| at(event))),
+        ("time of change", Some(order.updated_us) == events.last().map(|(_, event)| at(event))),
         ("order", events.iter().all(|(_, event)| order_of(event).as_uuid() == order.id)),
     ];
     same.iter().find(|(_, same)| !same).map(|(what, _)| format!("its {what} is not that of its events"))
@@ -57,5 +63,14 @@ fn said(event: &OrderEvent) -> u32 {
         OrderEvent::Placed { version, .. }
         | OrderEvent::Confirmed { version, .. }
         | OrderEvent::Cancelled { version, .. } => *version,
+    }
+}
+
+/// Unit: microseconds since 1970.
+fn at(event: &OrderEvent) -> i64 {
+    match event {
+        OrderEvent::Placed { at, .. } | OrderEvent::Confirmed { at, .. } | OrderEvent::Cancelled { at, .. } => {
+            at.as_microsecond()
+        }
     }
 }

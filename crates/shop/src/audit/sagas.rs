@@ -11,10 +11,10 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             let ended = saga.state == "completed" || saga.state == "unwound";
             (!ended).then(|| format!("saga {} of order {} is {}", saga.id, saga.order_id, saga.state))
         }),
-        Finding::of("O5 a saga's log is numbered 1..n without gaps", &books.sagas, |saga| {
+        Finding::of("O5 a saga's log is numbered 1..n without gaps, to its newest entry", &books.sagas, |saga| {
             let log = books.saga_log.get(&saga.id).map_or(&[][..], Vec::as_slice);
-            let whole = !log.is_empty() && log.iter().zip(1..).all(|(seq, n)| *seq == n);
-            (!whole).then(|| format!("saga {}", saga.id))
+            let whole = log.iter().zip(1..).all(|(seq, n)| *seq == n) && log.last() == Some(&saga.seq);
+            (!whole).then(|| format!("saga {} of order {}", saga.id, saga.order_id))
         }),
         Finding::of("O6 completed is confirmed, unwound is cancelled", &books.sagas, |saga| {
             let status = books.orders.get(&saga.order_id).map_or("missing", |order| order.status.as_str());

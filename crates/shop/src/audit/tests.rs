@@ -1,4 +1,6 @@
-//! Books that add up pass; each mistake planted in them is named by the predicate it breaks.
+//! Books that add up pass; each mistake planted in them is named by the predicate it breaks, with its row.
+
+use std::time::Duration;
 
 use contracts::{
     Currency, CustomerId, Money,
@@ -9,8 +11,8 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    Books, Verdict,
-    books::{Hold, HoldLine, HoldState, Movement, Order, Payment, Posting, Saga, Stock},
+    Books, Finding, Stores, Verdict,
+    books::{Entry, Hold, HoldLine, HoldState, Movement, Order, Payment, Posting, Saga, Stock},
     check,
 };
 
@@ -33,11 +35,13 @@ fn shop() -> Shop {
 }
 
 fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
-    let (id, customer, at) = (Uuid::now_v7(), CustomerId::mint(), Timestamp::UNIX_EPOCH);
+    let (id, customer) = (Uuid::now_v7(), CustomerId::mint());
+    let [placed_at, at] = [1_000_000, 2_000_000].map(|micros| Timestamp::from_microsecond(micros).unwrap());
     let (sku, quantity) = ("MUG".parse().unwrap(), 2.try_into().unwrap());
     let lines = vec![OrderLine { sku, quantity, unit_price: Money::new(1290, Currency::EUR), vat_rate: 1900 }];
     let total = Money::new(2580, Currency::EUR);
-    let placed = OrderEvent::Placed { order: id.into(), version: 1, customer, lines: lines.clone(), total, at };
+    let placed =
+        OrderEvent::Placed { order: id.into(), version: 1, customer, lines: lines.clone(), total, at: placed_at };
     let (ended, status, saga, payment, hold) = match cancelled.clone() {
         None => {
             let event = OrderEvent::Confirmed { order: id.into(), version: 2, at };
@@ -61,9 +65,11 @@ fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
             total_currency: "EUR".into(),
             lines: Json(lines),
             cancel_reason: cancelled.map(Json),
+            placed_us: placed_at.as_microsecond(),
+            updated_us: at.as_microsecond(),
         },
     );
-    books.sagas.push(Saga { id: saga_id, order_id: id, state: saga.into() });
+    books.sagas.push(Saga { id: saga_id, order_id: id, state: saga.into(), seq: 3 });
     books.saga_log.insert(saga_id, vec![1, 2, 3]);
     let lines = vec![HoldLine { sku: "MUG".into(), quantity: 2 }];
     books.holds.insert(id, Hold { order: mongodb::bson::Uuid::from_bytes(*id.as_bytes()), state: hold, lines });
@@ -79,9 +85,9 @@ fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
     );
     if payment == "captured" {
         let entry_id = Uuid::now_v7();
+        books.entries.push(Entry { id: entry_id, order_id: id, kind: "capture".into() });
         for (account, amount) in [("provider_receivable", 2580), ("customer_receipts", -2580)] {
-            let (kind, account, currency) = ("capture".into(), account.into(), "EUR".into());
-            books.postings.push(Posting { entry_id, order_id: id, kind, account, amount, currency });
+            books.postings.push(Posting { entry_id, account: account.into(), amount, currency: "EUR".into() });
         }
     }
     id
@@ -102,60 +108,104 @@ fn empty_books_show_nothing() {
     assert!(report.findings.iter().all(|finding| finding.examined == 0), "{report}");
 }
 
-/// A mistake, and the beginning of the predicate that must name it.
-type Planted = (&'static str, fn(&mut Shop));
+/// A mistake, the beginning of the predicate that must find it, and the row it must name.
+type Planted = (&'static str, Row, fn(&mut Shop));
+
+/// What a mistake is made in.
+#[derive(Debug, Clone, Copy)]
+enum Row {
+    Confirmed,
+    Cancelled,
+    Mug,
+    Entry,
+    Euro,
+}
+
+impl Row {
+    /// What must be in the words of whoever names it.
+    fn name(self, shop: &Shop) -> String {
+        match self {
+            Self::Confirmed => shop.confirmed.to_string(),
+            Self::Cancelled => shop.cancelled.to_string(),
+            Self::Mug => "MUG".to_owned(),
+            Self::Entry => shop.books.entries[0].id.to_string(),
+            Self::Euro => "EUR".to_owned(),
+        }
+    }
+}
 
 const PLANTED: &[Planted] = &[
-    ("I1", |shop| shop.books.stock[0].on_hand += 1),
-    ("I1", |shop| shop.books.movements.clear()),
-    ("I2", |shop| shop.books.stock[0].held -= 1),
-    ("I2", |shop| shop.books.holds.get_mut(&shop.confirmed).unwrap().lines[0].quantity = 3),
-    ("I3", |shop| shop.books.stock[0].held = 11),
-    ("I3", |shop| shop.books.stock[0].held = -1),
-    ("I5", |shop| shop.books.holds.get_mut(&shop.confirmed).unwrap().lines.clear()),
-    ("O1", |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().status = "pending".into()),
-    ("O3", |shop| shop.books.events.get_mut(&shop.confirmed).unwrap()[1].0 = 3),
-    ("O4 every order", |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().status = "cancelled".into()),
-    ("O4 every order", |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().total_amount += 1),
-    ("O4 every order", |shop| shop.books.orders.get_mut(&shop.cancelled).unwrap().cancel_reason = None),
-    ("O4 every order", |shop| drop(shop.books.events.remove(&shop.confirmed))),
-    ("O4 every stream", |shop| drop(shop.books.orders.remove(&shop.confirmed))),
-    ("O2", |shop| shop.books.sagas[0].state = "running".into()),
-    ("O5", |shop| {
+    ("I1", Row::Mug, |shop| shop.books.stock[0].on_hand += 1),
+    ("I1", Row::Mug, |shop| shop.books.movements.clear()),
+    ("I2", Row::Mug, |shop| shop.books.stock[0].held -= 1),
+    ("I2", Row::Mug, |shop| shop.books.holds.get_mut(&shop.confirmed).unwrap().lines[0].quantity = 3),
+    ("I3", Row::Mug, |shop| shop.books.stock[0].held = 11),
+    ("I3", Row::Mug, |shop| shop.books.stock[0].held = -1),
+    ("I5", Row::Confirmed, |shop| shop.books.holds.get_mut(&shop.confirmed).unwrap().lines.clear()),
+    ("O1", Row::Confirmed, |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().status = "pending".into()),
+    ("O3 an order", Row::Confirmed, |shop| shop.books.events.get_mut(&shop.confirmed).unwrap()[1].0 = 3),
+    ("O4 every order", Row::Confirmed, |shop| {
+        shop.books.orders.get_mut(&shop.confirmed).unwrap().status = "cancelled".into()
+    }),
+    ("O4 every order", Row::Confirmed, |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().total_amount += 1),
+    ("O4 every order", Row::Cancelled, |shop| shop.books.orders.get_mut(&shop.cancelled).unwrap().cancel_reason = None),
+    ("O4 every order", Row::Confirmed, |shop| drop(shop.books.events.remove(&shop.confirmed))),
+    ("O4 every stream", Row::Confirmed, |shop| drop(shop.books.orders.remove(&shop.confirmed))),
+    ("O2", Row::Confirmed, |shop| shop.books.sagas[0].state = "running".into()),
+    ("O5", Row::Confirmed, |shop| {
         shop.books.saga_log.get_mut(&shop.books.sagas[0].id).unwrap().remove(1);
     }),
-    ("O6 completed", |shop| shop.books.sagas[0].state = "unwound".into()),
-    ("O6 every order", |shop| drop(shop.books.sagas.remove(0))),
-    ("L1", |shop| shop.books.postings[0].amount += 1),
-    ("L1", |shop| shop.books.postings[0].currency = "JPY".into()),
-    ("L2", |shop| drop(shop.books.postings.pop())),
-    ("L5 every captured", |shop| shop.books.postings.clear()),
-    ("L5 every captured", |shop| shop.books.postings.extend(shop.books.postings.clone())),
-    ("L5 every capture b", |shop| shop.books.payments.get_mut(&shop.confirmed).unwrap().state = "voided".into()),
-    ("X1 a confirmed order is", |shop| shop.books.payments.get_mut(&shop.confirmed).unwrap().amount = Some(2579)),
-    ("X1 a confirmed order is", |shop| drop(shop.books.payments.remove(&shop.confirmed))),
-    ("X1 a confirmed order holds", |shop| drop(shop.books.holds.remove(&shop.confirmed))),
-    ("X2 a cancelled order holds", |shop| shop.books.holds.get_mut(&shop.cancelled).unwrap().state = HoldState::Open),
-    ("X2 a cancelled order is", |shop| {
+    ("O6 completed", Row::Confirmed, |shop| shop.books.sagas[0].state = "unwound".into()),
+    ("O6 every order", Row::Confirmed, |shop| drop(shop.books.sagas.remove(0))),
+    ("L1 every entry", Row::Entry, |shop| shop.books.postings[0].amount += 1),
+    ("L1 every entry", Row::Entry, |shop| shop.books.postings[0].currency = "JPY".into()),
+    ("L2", Row::Euro, |shop| drop(shop.books.postings.pop())),
+    ("L5 every captured", Row::Confirmed, |shop| shop.books.postings.clear()),
+    ("L5 every captured", Row::Confirmed, |shop| shop.books.postings.extend(shop.books.postings.clone())),
+    ("L5 every capture b", Row::Confirmed, |shop| {
+        shop.books.payments.get_mut(&shop.confirmed).unwrap().state = "voided".into()
+    }),
+    ("X1 a confirmed order is", Row::Confirmed, |shop| {
+        shop.books.payments.get_mut(&shop.confirmed).unwrap().amount = Some(2579)
+    }),
+    ("X1 a confirmed order is", Row::Confirmed, |shop| drop(shop.books.payments.remove(&shop.confirmed))),
+    ("X1 a confirmed order holds", Row::Confirmed, |shop| drop(shop.books.holds.remove(&shop.confirmed))),
+    ("X2 a cancelled order holds", Row::Cancelled, |shop| {
+        shop.books.holds.get_mut(&shop.cancelled).unwrap().state = HoldState::Open
+    }),
+    ("X2 a cancelled order is", Row::Cancelled, |shop| {
         shop.books.payments.get_mut(&shop.cancelled).unwrap().state = "authorized".into()
     }),
-    ("X2 a cancelled order is", |shop| shop.books.payments.get_mut(&shop.cancelled).unwrap().state = "captured".into()),
-    ("X3 every payment", |shop| drop(shop.books.orders.remove(&shop.cancelled))),
-    ("X3 every hold", |shop| drop(shop.books.orders.remove(&shop.cancelled))),
+    ("X2 a cancelled order is", Row::Cancelled, |shop| {
+        shop.books.payments.get_mut(&shop.cancelled).unwrap().state = "captured".into()
+    }),
+    ("X3 every payment", Row::Cancelled, |shop| drop(shop.books.orders.remove(&shop.cancelled))),
+    ("X3 every hold", Row::Cancelled, |shop| drop(shop.books.orders.remove(&shop.cancelled))),
+    ("O3 the time", Row::Confirmed, |shop| shop.books.events.get_mut(&shop.confirmed).unwrap().reverse()),
+    ("O4 every order", Row::Confirmed, |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().placed_us += 1),
+    ("O4 every order", Row::Cancelled, |shop| shop.books.orders.get_mut(&shop.cancelled).unwrap().updated_us -= 1),
+    ("O5", Row::Confirmed, |shop| {
+        shop.books.saga_log.get_mut(&shop.books.sagas[0].id).unwrap().pop();
+    }),
+    ("O5", Row::Confirmed, |shop| shop.books.saga_log.clear()),
+    ("L1 every entry", Row::Entry, |shop| shop.books.postings.clear()),
+    ("L1 every posting", Row::Entry, |shop| shop.books.entries.clear()),
+    ("L5 every captured", Row::Confirmed, |shop| shop.books.entries.clear()),
 ];
 
 #[test]
 fn every_planted_mistake_is_named_by_its_predicate() {
-    for (place, (predicate, plant)) in PLANTED.iter().enumerate() {
+    for (place, (predicate, row, plant)) in PLANTED.iter().enumerate() {
         let mut shop = shop();
+        let row = row.name(&shop);
         plant(&mut shop);
         let report = check(&shop.books);
         assert_eq!(report.verdict(), Verdict::Violated, "mistake {place}");
-        let named = report.findings.iter().filter(|finding| !finding.violations.is_empty());
-        let named: Vec<&str> = named.map(|finding| finding.predicate).collect();
+        let finds = |finding: &&Finding| finding.predicate.starts_with(predicate);
+        let mut violations = report.findings.iter().filter(finds).flat_map(|finding| &finding.violations);
         assert!(
-            named.iter().any(|name| name.starts_with(predicate)),
-            "mistake {place}: {predicate} expected, {named:?}"
+            violations.any(|violation| violation.contains(&row)),
+            "mistake {place}: {predicate} does not name {row}: {report}"
         );
     }
 }
@@ -163,7 +213,17 @@ fn every_planted_mistake_is_named_by_its_predicate() {
 #[test]
 fn every_predicate_is_broken_by_a_planted_mistake() {
     for finding in check(&shop().books).findings {
-        let planted = PLANTED.iter().any(|(predicate, _)| finding.predicate.starts_with(predicate));
+        let planted = PLANTED.iter().any(|(predicate, _, _)| finding.predicate.starts_with(predicate));
         assert!(planted, "nothing is planted against: {}", finding.predicate);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_reached_is_named_and_soon() {
+    let nobody = servers::free_port().unwrap();
+    let postgres = format!("postgres://user:canary@127.0.0.1:{nobody}/orders");
+    let mongo = format!("mongodb://127.0.0.1:{nobody}/inventory?directConnection=true");
+    let connecting = tokio::time::timeout(Duration::from_secs(20), Stores::connect(&postgres, &postgres, &mongo));
+    let error = format!("{:#}", connecting.await.unwrap().unwrap_err());
+    assert!(error.starts_with("the order database cannot be reached: ") && !error.contains("canary"), "{error}");
 }
