@@ -15,6 +15,14 @@ create table outbox (
 );
 create publication outbox for table outbox with (publish = 'insert');
 
+-- Where the relay of the outbox stands: one row for each slot it reads.
+create table relay (
+    slot      text primary key,
+    -- The log is confirmed up to here; written before the slot hears of it. A slot that is ahead of this is not the one
+    -- that was read before. Null: the slot is new. Then the messages of the outbox are sent again, ahead of the log.
+    confirmed pg_lsn
+);
+
 -- Messages this service has taken in. A second one of the same id is dropped.
 create table inbox (
     message_id  uuid primary key,

@@ -32,6 +32,31 @@ impl Outgoing {
     }
 }
 
+/// The most bytes of a message: key, kind, payload and trace context together. Kafka's client and broker refuse what is
+/// larger than 1,000,000 bytes with its headers, and behind a message that the broker refuses nothing would leave.
+pub const LARGEST: usize = 900_000;
+
+/// The message would never leave, so it is not let into the outbox: see [`LARGEST`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} of key {key} has {bytes} bytes, {LARGEST} are the most")]
+pub struct TooLarge {
+    /// What it is.
+    pub kind: &'static str,
+    /// Whom it is about.
+    pub key: String,
+    /// How large it is.
+    pub bytes: usize,
+}
+
+impl Outgoing {
+    /// Whether the broker would take it.
+    pub(crate) fn check_size(&self) -> Result<(), TooLarge> {
+        let traceparent = self.traceparent.as_ref().map_or(0, String::len);
+        let bytes = self.key.len() + self.kind.len() + self.payload.len() + traceparent;
+        if bytes <= LARGEST { Ok(()) } else { Err(TooLarge { kind: self.kind, key: self.key.clone(), bytes }) }
+    }
+}
+
 /// A message that has come in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {

@@ -13,4 +13,4 @@ pub mod producer;
 pub use batch::{Batch, Position};
 pub use broker::{Broker, Retention, TopicSpec};
 pub use consumer::{Consumer, HandleError, Handler, Offsets};
-pub use envelope::{Outgoing, Record, Undecodable};
+pub use envelope::{Outgoing, Record, TooLarge, Undecodable};

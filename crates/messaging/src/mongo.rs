@@ -10,8 +10,9 @@ pub mod relay;
 mod transaction;
 mod update;
 
+use bson::{Document, doc};
 use mongodb::{
-    Database,
+    Database, IndexModel,
     error::{Error, ErrorKind, Result},
     options::{Acknowledgment, WriteConcern},
 };
@@ -29,7 +30,7 @@ const RELAY: &str = "relay";
 const NAMESPACE_EXISTS: i32 = 48;
 
 /// Creates what `messaging` needs in `db`, unless it is there. Call it before the service accepts work: a transaction
-/// cannot create collections reliably, and the relay sends what was written since the first call.
+/// cannot create collections reliably.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -40,6 +41,9 @@ pub async fn prepare(db: &Database) -> Result<()> {
             other => other?,
         }
     }
+    // For the relay, when it has to send again what is there.
+    let by_sequence = IndexModel::builder().keys(doc! { "sequence": 1 }).build();
+    db.collection::<Document>(OUTBOX).create_index(by_sequence).await?;
     relay::create_position(db).await
 }
 

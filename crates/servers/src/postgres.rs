@@ -35,13 +35,16 @@ pub struct PostgresConfig {
     pub password: Option<String>,
     /// What the data is worth.
     pub worth: Data,
+    /// How much of its log it keeps for readers that are late, in MB. `None`: 4096.
+    pub log_limit_mb: Option<u32>,
 }
 
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, data, log, port, password: _, worth } = self;
+        let Self { name, data, log, port, password: _, worth, log_limit_mb } = self;
         let mut shown = f.debug_struct("PostgresConfig");
         shown.field("name", name).field("data", data).field("log", log).field("port", port).field("worth", worth);
+        shown.field("log_limit_mb", log_limit_mb);
         shown.finish_non_exhaustive()
     }
 }
@@ -192,7 +195,7 @@ impl Place {
             // given up before it fills the disk.
             "wal_level=logical".into(),
             "wal_sender_timeout=5s".into(),
-            "max_slot_wal_keep_size=4GB".into(),
+            format!("max_slot_wal_keep_size={}MB", config.log_limit_mb.unwrap_or(4096)),
             "max_wal_size=2GB".into(),
         ];
         let (stop, patience) = match config.worth {

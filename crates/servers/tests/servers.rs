@@ -19,6 +19,7 @@ async fn postgres_makes_its_cluster_once_and_again_if_that_was_interrupted() {
         port: free_port().unwrap(),
         password: Some("secret".into()),
         worth: Data::Kept,
+        log_limit_mb: None,
     };
     fs::create_dir_all(config.data.join("new/base")).unwrap();
     fs::write(config.data.join("new/PG_VERSION"), "18\n").unwrap();
@@ -43,6 +44,7 @@ async fn postgres_makes_its_cluster_once_and_again_if_that_was_interrupted() {
         port: free_port().unwrap(),
         password: None,
         worth: Data::Throwaway,
+        log_limit_mb: None,
         ..config.clone()
     };
     let other = Postgres::start(&home, &other).await.unwrap();

@@ -81,6 +81,7 @@ mod tests {
             port: free_port().unwrap(),
             password: Some("admin".to_owned()),
             worth: Data::Throwaway,
+            log_limit_mb: None,
         };
         let server = Postgres::start(&home, &config).await.unwrap();
         let admin = server.url("postgres");

@@ -198,6 +198,7 @@ impl Plan {
             port: part.port,
             password: Some(admin.to_owned()),
             worth: self.worth,
+            log_limit_mb: None,
         };
         let server = Postgres::start(&self.servers, &config).await?;
         let prepared = databases::prepare(&server.url("postgres"), database, role, service).await;

@@ -35,7 +35,7 @@ pub async fn postgres() -> &'static TestPostgres {
 
 async fn begin() -> TestPostgres {
     let Ok(url) = env::var("TEST_POSTGRES_URL") else {
-        return start().await.unwrap_or_else(|error| panic!("no PostgreSQL for tests: {error}"));
+        return start("postgres", None).await.unwrap_or_else(|error| panic!("no PostgreSQL for tests: {error}"));
     };
     eprintln!("testkit: PostgreSQL from TEST_POSTGRES_URL");
     let (base, _) = url.rsplit_once('/').unwrap_or_else(|| panic!("TEST_POSTGRES_URL names no database"));
@@ -44,16 +44,17 @@ async fn begin() -> TestPostgres {
     cluster
 }
 
-async fn start() -> Result<TestPostgres, ServerError> {
+async fn start(name: &str, log_limit_mb: Option<u32>) -> Result<TestPostgres, ServerError> {
     let folder = run::folder();
     let home = run::fetched(Server::Postgres).await?;
     let config = PostgresConfig {
         name: "PostgreSQL for tests".into(),
-        data: folder.join("postgres"),
-        log: folder.join("postgres.log"),
+        data: folder.join(name),
+        log: folder.join(format!("{name}.log")),
         port: free_port()?,
         password: None,
         worth: Data::Throwaway,
+        log_limit_mb,
     };
     let server = Postgres::start(&home, &config).await?;
     eprintln!("testkit: {} started on port {}, fsync off", Server::Postgres.name(), config.port);
@@ -62,6 +63,11 @@ async fn start() -> Result<TestPostgres, ServerError> {
 }
 
 impl TestPostgres {
+    /// A cluster of one test's own, called `name`, which keeps so much of its log for a slot and no more.
+    pub async fn with_log_of(name: &str, megabytes: u32) -> Self {
+        start(name, Some(megabytes)).await.unwrap_or_else(|error| panic!("no PostgreSQL for this test: {error}"))
+    }
+
     /// Makes a fresh, empty database.
     pub async fn database(&self) -> TestDatabase {
         self.make().await.unwrap_or_else(|error| panic!("no database for this test: {error}"))

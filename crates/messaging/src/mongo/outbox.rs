@@ -1,7 +1,12 @@
 //! Messages leave by being inserted in the transaction that caused them.
 
+use std::borrow::Cow;
+
 use bson::Timestamp;
-use mongodb::{ClientSession, Database, error::Result};
+use mongodb::{
+    ClientSession, Database,
+    error::{Error, Result},
+};
 use serde::{Deserialize, Serialize};
 
 use super::OUTBOX;
@@ -20,31 +25,36 @@ pub(super) struct Stored<'a> {
     /// Taken while what the message tells of is locked by the same transaction's writes, so the messages of one key
     /// are numbered in the order of their commits.
     pub(super) sequence: Timestamp,
-    pub(super) topic: &'a str,
-    pub(super) key: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) payload: &'a str,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) traceparent: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) topic: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) key: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) payload: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) traceparent: Option<Cow<'a, str>>,
 }
 
 /// Puts `messages` into the outbox, in their order. They leave when, and only when, the transaction of `session`
 /// commits. Call it after the transaction has written what the messages tell of: that is what orders them.
 ///
 /// # Errors
-/// Whatever the database says.
+/// Whatever the database says; [`TooLarge`](crate::TooLarge) as a custom error if a message could not leave.
 pub async fn put(session: &mut ClientSession, db: &Database, messages: &[Outgoing]) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
+    messages.iter().try_for_each(Outgoing::check_size).map_err(Error::custom)?;
     let documents = messages.iter().map(|message| Stored {
         id: message.id.into(),
         sequence: FILLED_BY_SERVER,
-        topic: message.topic,
-        key: &message.key,
-        kind: message.kind,
-        payload: &message.payload,
-        traceparent: message.traceparent.as_deref(),
+        topic: message.topic.into(),
+        key: message.key.as_str().into(),
+        kind: message.kind.into(),
+        payload: message.payload.as_str().into(),
+        traceparent: message.traceparent.as_deref().map(Cow::from),
     });
     db.collection::<Stored<'_>>(OUTBOX).insert_many(documents).session(session).await?;
     Ok(())

@@ -5,11 +5,15 @@
 //! no harm: each sends in the order of the log from a token below which all is delivered, so what comes second is a
 //! copy that inboxes drop, and the first copies are in order.
 //!
-//! After any error all is thrown away, producer and stream, and begun again from the stored token. A token that the
-//! log no longer has ends the relay: going on from the present would lose messages silently.
+//! After any error all is thrown away, producer and stream, and begun again from the stored token.
+//!
+//! **When the log no longer has the token's place**, or there never was a token, the relay sends all messages that the
+//! outbox still has, in their order, and only then what the log has since. It never goes on from the present. What was
+//! sent before is sent again, and the inboxes drop it.
 
 mod changes;
 mod position;
+mod rescan;
 mod settling;
 
 use std::{convert::Infallible, time::Duration};
@@ -23,15 +27,16 @@ use tokio_util::sync::CancellationToken;
 pub(super) use position::create as create_position;
 
 use self::{
-    changes::{Changes, News},
-    position::{Claim, Position, ResumePoint},
+    changes::{Begin, Changes, News},
+    position::{Claim, Position},
+    rescan::Rescan,
     settling::Settling,
 };
 use crate::{
     Broker,
     backoff::Backoff,
     broker::chain,
-    producer::{DeliveryError, Producer},
+    producer::{Committed, DeliveryError, Producer},
 };
 
 /// How often the position is renewed and its token moved.
@@ -54,10 +59,7 @@ pub enum RelayError {
     /// Nobody has called [`prepare`](super::prepare).
     #[error("the database has no relay position: it was not prepared")]
     NotPrepared,
-    /// Messages between the token and the oldest entry of the log may never have been sent.
-    #[error("the database's log no longer has the place where the relay stopped")]
-    TokenLost(#[source] mongodb::error::Error),
-    /// The outbox was dropped or renamed under the relay.
+    /// The outbox was dropped or renamed under the relay. The next one begins anew.
     #[error("the outbox is gone")]
     OutboxGone,
     /// What stands in the outbox is not what this version writes.
@@ -72,6 +74,8 @@ enum Interruption {
     Final(#[from] RelayError),
     #[error("another relay has taken the position")]
     Displaced,
+    #[error("the database's log no longer has the place where the relay stopped")]
+    TokenLost(#[source] mongodb::error::Error),
     #[error("the database failed")]
     Database(#[from] mongodb::error::Error),
     #[error("the database is silent")]
@@ -130,34 +134,60 @@ impl Relay<'_> {
     }
 
     async fn hold_and_stream(&self) -> Result<Infallible, Interruption> {
-        let from = self.take_position().await?;
+        let token = self.take_position().await?;
+        let ended = self.stream(token).await;
+        if let Err(Interruption::TokenLost(_) | Interruption::Final(RelayError::OutboxGone)) = ended {
+            self.position.forget_token().await?;
+        }
+        ended
+    }
+
+    async fn stream(&self, token: Option<Document>) -> Result<Infallible, Interruption> {
         let mut producer = Producer::new(&self.broker, self.source)?;
-        let mut changes = Changes::open(&self.db, &from).await?;
+        let (mut rescan, begin) = match token {
+            Some(token) => (None, Begin::After(token)),
+            None => {
+                let now = self.position.begin_anew().await?.ok_or(Interruption::Displaced)?;
+                (Some(Rescan::upto(&self.db, now)), Begin::At(now))
+            }
+        };
+        let mut changes = Changes::open(&self.db, begin).await?;
         let mut in_flight = FuturesOrdered::new();
         let mut settling = Settling::default();
+        let mut sent_again = 0;
         let mut renewal = interval(RENEWAL);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tracing::info!("the relay streams the outbox");
         loop {
+            let room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
                 _ = renewal.tick() => self.renew(settling.settled(Instant::now())).await?,
                 Some(delivered) = in_flight.next() => settling.acknowledged(delivered?),
-                news = changes.next(), if in_flight.len() < MAX_IN_FLIGHT => {
+                messages = next_of(&mut rescan), if room && rescan.is_some() => {
+                    let messages = messages?;
+                    sent_again += messages.len();
+                    if messages.is_empty() {
+                        rescan = None;
+                        tell(sent_again);
+                    }
+                    in_flight.push_back(producer.send(messages).await?.map(|delivered| delivered.map(|()| None)).boxed());
+                }
+                news = changes.next(), if room && rescan.is_none() => {
                     let News { messages, token } = news?;
                     let delivery = producer.send(messages).await?;
-                    in_flight.push_back(delivery.map(|delivered| delivered.map(|()| token)));
+                    in_flight.push_back(delivery.map(|delivered| delivered.map(|()| Some(token))).boxed());
                 }
             }
         }
     }
 
     /// Waits until the position is ours.
-    async fn take_position(&self) -> Result<ResumePoint, Interruption> {
+    async fn take_position(&self) -> Result<Option<Document>, Interruption> {
         let mut waits = false;
         loop {
             match self.position.claim().await? {
-                Claim::Held(from) => return Ok(from),
+                Claim::Held(token) => return Ok(token),
                 Claim::Missing => return Err(RelayError::NotPrepared.into()),
                 Claim::Busy if waits => {}
                 Claim::Busy => {
@@ -176,5 +206,23 @@ impl Relay<'_> {
             Ok(Err(error)) => Err(error.into()),
             Err(_elapsed) => Err(Interruption::Silence),
         }
+    }
+}
+
+async fn next_of(rescan: &mut Option<Rescan>) -> Result<Vec<Committed>, Interruption> {
+    match rescan {
+        Some(rescan) => rescan.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The first relay of an empty outbox has nothing to tell.
+fn tell(sent_again: usize) {
+    if sent_again > 0 {
+        tracing::warn!(
+            messages = sent_again,
+            "the database's log no longer had the place where the relay stopped: all retained messages are sent again, \
+             ahead of the log"
+        );
     }
 }

@@ -8,11 +8,12 @@ use crate::Outgoing;
 /// Puts `messages` into the outbox, in their order. They leave when, and only when, the transaction of `conn` commits.
 ///
 /// # Errors
-/// Whatever the database says.
+/// Whatever the database says; [`sqlx::Error::Encode`] with a [`TooLarge`](crate::TooLarge) if a message could not leave.
 pub async fn put(conn: &mut PgConnection, messages: &[Outgoing]) -> sqlx::Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
+    messages.iter().try_for_each(Outgoing::check_size).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
     let topics: Vec<&str> = messages.iter().map(|message| message.topic).collect();
     let keys: Vec<&str> = messages.iter().map(|message| message.key.as_str()).collect();

@@ -47,11 +47,6 @@ impl Progress {
         self.unacknowledged
     }
 
-    /// Whether [`confirm`](Self::confirm) will have something to say, in time.
-    pub(super) fn awaits_confirmation(&self) -> bool {
-        !self.acknowledged.is_empty()
-    }
-
     /// The end of the last commit that may be confirmed by now.
     pub(super) fn confirm(&mut self, now: Instant) -> Option<Lsn> {
         let ripe = self.acknowledged.partition_point(|(at, _)| *at + CONFIRM_AFTER <= now);
@@ -95,7 +90,6 @@ mod tests {
         let mut progress = Progress::default();
         progress.sent(1000, None);
         progress.acknowledged(start);
-        assert!(!progress.awaits_confirmation());
         assert_eq!(progress.confirm(start + CONFIRM_AFTER), None);
         progress.sent(1, Some(Lsn(10)));
         assert!(!progress.is_settled());

@@ -33,6 +33,23 @@ pub(super) async fn until_visible(pool: &PgPool, xids: &[u32]) -> sqlx::Result<(
     }
 }
 
+/// Returns once all transactions of this moment have ended, and can be seen.
+pub(super) async fn until_all_have_ended(pool: &PgPool) -> sqlx::Result<()> {
+    let next: String =
+        sqlx::query_scalar("-- until_all_have_ended\nselect pg_snapshot_xmax(pg_current_snapshot())::text")
+            .fetch_one(pool)
+            .await?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let ended = "-- until_all_have_ended: yet?\nselect pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8";
+        if sqlx::query_scalar(ended).bind(&next).fetch_one(pool).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
 /// Which transactions have ended. Source: PostgreSQL's documentation, table "Snapshot Components".
 struct Snapshot {
     /// The first transaction id that is not yet assigned, or later than all that have ended.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use messaging::postgres::outbox;
+use messaging::{Outgoing, TooLarge, envelope::LARGEST, postgres::outbox};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 use crate::support::{Bench, TOPIC, Take, commit, eventually, message};
 
-const WRITERS: i32 = 8;
+pub(crate) const WRITERS: i32 = 8;
 const ROUNDS: i32 = 100;
-const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub(crate) const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// Counts one up and says so; every fifth time it changes its mind. Gives the message ids that must never be sent.
-async fn write(db: PgPool, writer: i32) -> Vec<Uuid> {
+pub(crate) async fn write(db: PgPool, writer: i32) -> Vec<Uuid> {
     let mut dropped = Vec::new();
     for round in 0..ROUNDS {
         let key = KEYS[usize::try_from((writer * 3 + round) % 5).unwrap()];
@@ -174,5 +174,21 @@ async fn a_large_transaction_is_sent_whole_and_in_order() {
     assert_eq!(bench.effects().await["a"], (1..=MESSAGES).collect::<Vec<_>>());
     relay.stop().await;
     consumer.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_message_that_could_not_leave_is_not_let_in() {
+    let bench = Bench::new().await;
+    let mut tx = bench.db.begin().await.unwrap();
+    let large = |bytes| Outgoing { payload: "x".repeat(bytes), ..message("a", 1) };
+    let refused = outbox::put(&mut tx, &[large(LARGEST)]).await.unwrap_err();
+    let sqlx::Error::Encode(refused) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.downcast_ref::<TooLarge>().unwrap().bytes, LARGEST + 15);
+    outbox::put(&mut tx, &[large(LARGEST - 15)]).await.unwrap();
+    tx.commit().await.unwrap();
+    let relay = bench.relay();
+    eventually("the largest message leaves", async || bench.topic().len() == 1).await;
+    relay.stop().await;
     bench.finish().await;
 }

@@ -54,7 +54,12 @@ impl<E: std::fmt::Debug> Running<E> {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let testkit::TestDatabase { url, pool: db } = testkit::postgres().await.database().await;
+        Self::on(testkit::postgres().await).await
+    }
+
+    /// On a cluster of the test's own.
+    pub(crate) async fn on(postgres: &testkit::TestPostgres) -> Self {
+        let testkit::TestDatabase { url, pool: db } = postgres.database().await;
         let name = url.rsplit_once('/').unwrap().1.to_owned();
         sqlx::raw_sql(include_str!("../../schema.sql")).execute(&db).await.unwrap();
         sqlx::raw_sql(
@@ -97,10 +102,42 @@ impl Bench {
         self.ask("select (confirmed_flush_lsn - '0/0')::bigint from pg_replication_slots where slot_name = $1").await
     }
 
+    /// The same, as table `relay` knows it.
+    pub(crate) async fn known(&self) -> i64 {
+        self.ask("select coalesce((confirmed - '0/0')::bigint, 0) from relay where slot = $1").await
+    }
+
+    /// To where the log is written, or will be: a commit need not be on the disk when it returns.
+    pub(crate) async fn log_end(&self) -> i64 {
+        self.ask("select (pg_current_wal_insert_lsn() - '0/0')::bigint where $1 <> ''").await
+    }
+
+    pub(crate) fn slot(&self) -> String {
+        self.name.clone()
+    }
+
     /// The process of the database that feeds the relay.
     pub(crate) async fn reader_of_the_log(&self) -> Option<i32> {
         let question = "select active_pid from pg_replication_slots where slot_name = $1";
         sqlx::query_scalar(question).bind(&self.name).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// Takes the slot away, from under a relay if there is one.
+    pub(crate) async fn drop_slot(&self) {
+        let unread = "select pg_terminate_backend(active_pid) from pg_replication_slots
+                      where slot_name = $1 and active_pid is not null";
+        eventually("the slot is dropped", async || {
+            sqlx::query(unread).bind(&self.name).execute(&self.db).await.unwrap();
+            let drop = "select pg_drop_replication_slot($1)";
+            sqlx::query(drop).bind(&self.name).execute(&self.db).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Makes a slot as somebody would who does not know what it is for.
+    pub(crate) async fn make_slot(&self) {
+        let make = "select pg_create_logical_replication_slot($1, 'pgoutput')";
+        sqlx::query(make).bind(&self.name).execute(&self.db).await.unwrap();
     }
 
     /// The first column of the first row; `$1` is the name of the slot.
@@ -154,11 +191,7 @@ impl Bench {
 
     /// Drops the slot, of which a server has few. The relays must have been stopped.
     pub(crate) async fn finish(self) {
-        eventually("the slot is free", async || {
-            let drop = "select pg_drop_replication_slot($1)";
-            sqlx::query(drop).bind(&self.name).execute(&self.db).await.is_ok()
-        })
-        .await;
+        self.drop_slot().await;
     }
 }
 

@@ -4,9 +4,9 @@
 //! hands out single events and resumes by itself, is of no use here: after any error the relay starts again from the
 //! stored token.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use bson::{Document, doc};
+use bson::{Document, Timestamp, doc};
 use futures::StreamExt;
 use mongodb::{
     Database,
@@ -16,7 +16,7 @@ use mongodb::{
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Interruption, RelayError, position::ResumePoint};
+use super::{Interruption, RelayError};
 use crate::{
     mongo::{OUTBOX, code, outbox::Stored},
     producer::Committed,
@@ -34,6 +34,14 @@ const MAX_MESSAGES: u32 = 1_000;
 /// `ChangeStreamFatalError`, `ChangeStreamHistoryLost`.
 const LOST: [i32; 3] = [260, 280, 286];
 
+/// Where the stream begins.
+pub(super) enum Begin {
+    /// At this time of the server.
+    At(Timestamp),
+    /// After what this token names.
+    After(Document),
+}
+
 /// All that was waiting.
 pub(super) struct News {
     pub(super) messages: Vec<Committed>,
@@ -49,10 +57,10 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) async fn open(db: &Database, from: &ResumePoint) -> Result<Self, Interruption> {
-        let from = match from {
-            ResumePoint::Start(time) => doc! { "startAtOperationTime": time },
-            ResumePoint::After(token) => doc! { "resumeAfter": token },
+    pub(super) async fn open(db: &Database, begin: Begin) -> Result<Self, Interruption> {
+        let from = match begin {
+            Begin::At(time) => doc! { "startAtOperationTime": time },
+            Begin::After(token) => doc! { "resumeAfter": token },
         };
         let stream = [
             doc! { "$changeStream": from },
@@ -109,18 +117,18 @@ impl From<Stored<'_>> for Committed {
     fn from(stored: Stored<'_>) -> Self {
         Self {
             id: stored.id.into(),
-            topic: stored.topic.to_owned(),
-            key: stored.key.to_owned(),
-            kind: stored.kind.to_owned(),
-            payload: stored.payload.to_owned(),
-            traceparent: stored.traceparent.map(str::to_owned),
+            topic: stored.topic.into_owned(),
+            key: stored.key.into_owned(),
+            kind: stored.kind.into_owned(),
+            payload: stored.payload.into_owned(),
+            traceparent: stored.traceparent.map(Cow::into_owned),
         }
     }
 }
 
 fn lost_or_interrupted(error: mongodb::error::Error) -> Interruption {
     if code(&error).is_some_and(|code| LOST.contains(&code)) {
-        RelayError::TokenLost(error).into()
+        Interruption::TokenLost(error)
     } else {
         Interruption::Database(error)
     }

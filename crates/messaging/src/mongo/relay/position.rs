@@ -20,20 +20,11 @@ const ID: &str = "relay";
 /// The server's code for a document that is there already.
 const DUPLICATE_KEY: i32 = 11000;
 
-/// Where in the database's log to go on.
-#[derive(Debug, Clone)]
-pub(super) enum ResumePoint {
-    /// From the time at which the position was made, before any message was.
-    Start(Timestamp),
-    /// After what this token names.
-    After(Document),
-}
-
 /// What became of a claim.
 #[derive(Debug)]
 pub(super) enum Claim {
-    /// It is ours; go on from here.
-    Held(ResumePoint),
+    /// It is ours; go on after this token. None: what was sent is not known, and all must be sent again.
+    Held(Option<Document>),
     /// Another one is alive.
     Busy,
     /// There is no position: nobody has called `prepare`.
@@ -42,8 +33,12 @@ pub(super) enum Claim {
 
 #[derive(Deserialize)]
 struct Stored {
-    start: Timestamp,
     token: Option<Document>,
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    begun: Timestamp,
 }
 
 /// One relay's hand on the position.
@@ -53,9 +48,9 @@ pub(super) struct Position {
     holder: bson::Uuid,
 }
 
-/// Makes the position unless it is there, with the present as its start.
+/// Makes the position unless it is there, without a token: the first relay sends what there is.
 pub(in crate::mongo) async fn create(db: &Database) -> Result<()> {
-    let position = doc! { "_id": ID, "start": FILLED_BY_SERVER, "holder": null, "token": null };
+    let position = doc! { "_id": ID, "begun": FILLED_BY_SERVER, "holder": null, "token": null };
     match collection(db).insert_one(position).await {
         Err(error) if is_duplicate(&error) => Ok(()),
         other => other.map(drop),
@@ -84,8 +79,7 @@ impl Position {
             .return_document(ReturnDocument::After)
             .await?;
         Ok(match stored {
-            Some(Stored { token: Some(token), .. }) => Claim::Held(ResumePoint::After(token)),
-            Some(Stored { start, token: None }) => Claim::Held(ResumePoint::Start(start)),
+            Some(Stored { token }) => Claim::Held(token),
             None if self.collection.find_one(doc! { "_id": ID }).await?.is_some() => Claim::Busy,
             None => Claim::Missing,
         })
@@ -98,6 +92,19 @@ impl Position {
             change.insert("$set", doc! { "token": token });
         }
         Ok(self.collection.update_one(self.ours(), change).await?.matched_count == 1)
+    }
+
+    /// Forgets the token, so that all is sent again: whoever holds the position next begins anew.
+    pub(super) async fn forget_token(&self) -> Result<()> {
+        self.collection.update_one(self.ours(), doc! { "$set": { "token": null } }).await.map(drop)
+    }
+
+    /// The server's present, which a majority knows to be past once this returns. Nothing if the position is not ours.
+    pub(super) async fn begin_anew(&self) -> Result<Option<Timestamp>> {
+        let now = doc! { "$currentDate": { "begun": { "$type": "timestamp" } } };
+        let position = self.collection.clone_with_type::<Begun>();
+        let begun = position.find_one_and_update(self.ours(), now).return_document(ReturnDocument::After).await?;
+        Ok(begun.map(|position| position.begun))
     }
 
     /// Lets another one take over at once.

@@ -16,9 +16,11 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    /// All messages up to `token` are acknowledged.
-    pub(super) fn acknowledged(&mut self, token: Document) {
-        self.latest = Some(token);
+    /// All messages up to `token` are acknowledged; some without a token, if there is none.
+    pub(super) fn acknowledged(&mut self, token: Option<Document>) {
+        if token.is_some() {
+            self.latest = token;
+        }
     }
 
     /// The newest token that is settled, once. Ask every second or so: only what was acknowledged before one question
@@ -43,12 +45,12 @@ mod tests {
         let mut settling = Settling::default();
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
-        settling.acknowledged(doc! { "n": 1 });
-        settling.acknowledged(doc! { "n": 2 });
+        settling.acknowledged(Some(doc! { "n": 1 }));
+        settling.acknowledged(Some(doc! { "n": 2 }));
         assert_eq!(settling.settled(after(0)), None);
-        settling.acknowledged(doc! { "n": 3 });
+        settling.acknowledged(Some(doc! { "n": 3 }));
         assert_eq!(settling.settled(after(1)), None);
-        settling.acknowledged(doc! { "n": 4 });
+        settling.acknowledged(Some(doc! { "n": 4 }));
         assert_eq!(settling.settled(after(3)), Some(doc! { "n": 2 }));
         assert_eq!(settling.settled(after(6)), Some(doc! { "n": 4 }), "the newest of those that are settled");
         assert_eq!(settling.settled(after(60)), None, "each once");

@@ -1,0 +1,156 @@
+//! The replication slot, and what the service's own database knows of it.
+//!
+//! The slot says from where the log will be read, but not whether it is the slot that was read before: one that was
+//! dropped and made again begins at the present, as if nothing were missing. So what is confirmed to the slot is first
+//! written to table `relay`. A slot that is ahead of that is another slot, and a null says that a slot is about to be made.
+
+use pgwire_replication::Lsn;
+use sqlx::PgPool;
+
+use crate::postgres::visible::until_all_have_ended;
+
+/// SQLSTATE: another replica created the slot meanwhile.
+const DUPLICATE_OBJECT: &str = "42710";
+
+/// What became of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is none of that name.
+    Missing,
+    /// The database has given it up, because it kept too much of the log.
+    Lost,
+    /// It reads another database.
+    Foreign,
+    /// Somebody reads it.
+    Busy,
+    /// Nobody reads it.
+    Free,
+}
+
+/// Where a slot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The log is confirmed up to here, by the slot.
+    pub(super) confirmed: Lsn,
+    /// And by table `relay`; nothing if the slot is new.
+    pub(super) known: Option<Lsn>,
+}
+
+impl Standing {
+    /// Whether messages may be missing between what we know to be sent and where the slot begins.
+    pub(super) fn has_a_gap(&self) -> bool {
+        self.known.is_none_or(|known| known < self.confirmed)
+    }
+}
+
+pub(super) async fn state(pool: &PgPool, slot: &str) -> sqlx::Result<State> {
+    let found: Option<(bool, bool, bool)> = sqlx::query_as(
+        "-- slot::state
+         select database = current_database(), active, wal_status is not distinct from 'lost'
+         from pg_replication_slots where slot_name = $1",
+    )
+    .bind(slot)
+    .fetch_optional(pool)
+    .await?;
+    Ok(match found {
+        None => State::Missing,
+        Some((false, _, _)) => State::Foreign,
+        Some((true, true, _)) => State::Busy,
+        Some((true, false, true)) => State::Lost,
+        Some((true, false, false)) => State::Free,
+    })
+}
+
+/// Makes the slot, if it is missing or lost. That it is new is written down first, so that whoever reads it knows.
+pub(super) async fn create(pool: &PgPool, slot: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "-- slot::create: what is known of the slot before
+         insert into relay (slot, confirmed) values ($1, null) on conflict (slot) do update set confirmed = null",
+    )
+    .bind(slot)
+    .execute(pool)
+    .await?;
+    sqlx::query(
+        "-- slot::create: away with a lost one
+         select pg_drop_replication_slot(slot_name) from pg_replication_slots
+         where slot_name = $1 and wal_status = 'lost' and not active",
+    )
+    .bind(slot)
+    .execute(pool)
+    .await?;
+    let created = sqlx::query(
+        "-- slot::create
+         select pg_create_logical_replication_slot($1, 'pgoutput')
+         where not exists (select from pg_replication_slots where slot_name = $1)",
+    )
+    .bind(slot)
+    .execute(pool)
+    .await;
+    match created {
+        Err(error) if sqlstate(&error).as_deref() == Some(DUPLICATE_OBJECT) => return Ok(()),
+        other => other?,
+    };
+    skip_an_empty_outbox(pool, slot).await
+}
+
+/// Spares the first reader of a new database the sending of messages that it will find in the log as well. What had
+/// committed before the slot began is visible once all transactions of this moment have ended; if that is nothing, the
+/// log has all.
+async fn skip_an_empty_outbox(pool: &PgPool, slot: &str) -> sqlx::Result<()> {
+    let Standing { confirmed, known } = standing(pool, slot).await?;
+    until_all_have_ended(pool).await?;
+    let is_empty = "-- slot::skip_an_empty_outbox\nselect not exists (select from outbox)";
+    if known.is_none() && sqlx::query_scalar(is_empty).fetch_one(pool).await? {
+        confirm(pool, slot, None, confirmed).await?;
+    }
+    Ok(())
+}
+
+/// Where `slot` stands. Ask while reading it: then nobody else moves it.
+pub(super) async fn standing(pool: &PgPool, slot: &str) -> sqlx::Result<Standing> {
+    let (confirmed, known): (i64, Option<i64>) = sqlx::query_as(
+        "-- slot::standing
+         select (confirmed_flush_lsn - '0/0')::bigint, (select (confirmed - '0/0')::bigint from relay where slot = $1)
+         from pg_replication_slots where slot_name = $1",
+    )
+    .bind(slot)
+    .fetch_one(pool)
+    .await?;
+    let lsn = |bytes: i64| Lsn(bytes.cast_unsigned());
+    Ok(Standing { confirmed: lsn(confirmed), known: known.map(lsn) })
+}
+
+/// Writes down that all up to `end` is sent, before the slot hears of it. False if `known` is not what is written there:
+/// somebody else reads the slot, or has made a new one.
+pub(super) async fn confirm(pool: &PgPool, slot: &str, known: Option<Lsn>, end: Lsn) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "-- slot::confirm
+         insert into relay (slot, confirmed) values ($1, $2::text::pg_lsn)
+         on conflict (slot) do update set confirmed = excluded.confirmed
+         where relay.confirmed is not distinct from $3::text::pg_lsn",
+    )
+    .bind(slot)
+    .bind(end.to_string())
+    .bind(known.map(|known| known.to_string()))
+    .execute(pool)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_is_ahead_of_what_is_known_has_a_gap() {
+        let standing = |known| Standing { confirmed: Lsn(10), known };
+        assert!(standing(None).has_a_gap());
+        assert!(standing(Some(Lsn(9))).has_a_gap());
+        assert!(!standing(Some(Lsn(10))).has_a_gap());
+        assert!(!standing(Some(Lsn(11))).has_a_gap(), "the slot heard of it later, or forgot it in a crash");
+    }
+}

@@ -1,0 +1,135 @@
+//! The place where the relay stopped is lost, and no message is.
+
+use bson::{Document, doc};
+use futures::StreamExt as _;
+use messaging::{Outgoing, mongo::Transaction};
+use mongodb::{Database, options::ReturnDocument};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    relay::{Running, SOON, position, relays},
+    support::{Arrivals, broker, commit, database, eventually, message},
+};
+
+const WRITERS: usize = 4;
+const KEYS: [&str; 3] = ["a", "b", "c"];
+
+/// What is done to the stored token while no relay runs.
+async fn lose_token(db: &Database, how: &str) {
+    match how {
+        "not in the log" => {
+            let token = token_of_no_event(db).await;
+            relays(db).update_one(doc! {}, doc! { "$set": { "token": token } }).await.unwrap();
+        }
+        "never made" => {
+            relays(db).delete_many(doc! {}).await.unwrap();
+            messaging::mongo::prepare(db).await.unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn without_its_token_the_relay_sends_all_again_and_then_goes_on() {
+    for how in ["not in the log", "never made"] {
+        let (db, broker) = (database().await, broker().await);
+        let mut arrivals = Arrivals::of(&broker);
+        let relay = Running::start(&db, &broker);
+        let mut put = vec![message("a"), message("a"), message("b")];
+        commit(&db, &put).await;
+        arrivals.wait_for(&put, SOON).await;
+        eventually("a token is stored", 2 * SOON, async || position(&db).await.get_document("token").ok().map(drop))
+            .await;
+        relay.stop().await;
+        let between = [message("a"), message("b")];
+        commit(&db, &between).await;
+        put.extend(between);
+        lose_token(&db, how).await;
+
+        let relay = Running::start(&db, &broker);
+        arrivals.wait_for(&put, SOON).await;
+        let after = [message("a")];
+        commit(&db, &after).await;
+        put.extend(after);
+        arrivals.wait_for(&put, SOON).await;
+        assert_eq!(arrivals.times()[&put[0].id], 2, "{how}: the outbox was read");
+        for key in ["a", "b"] {
+            let ids: Vec<_> = put.iter().filter(|message| message.key == key).map(|message| message.id).collect();
+            let seen = arrivals.in_effect(key);
+            let known: Vec<_> = seen.iter().copied().filter(|id| ids.contains(id)).collect();
+            assert_eq!(known, ids, "{how}: the order of key {key}");
+        }
+        relay.stop().await;
+    }
+}
+
+/// A token like one that the log has forgotten: that of a real event, with another message id in it.
+async fn token_of_no_event(db: &Database) -> Document {
+    let mut changes = db.collection::<Document>("outbox").watch().await.unwrap();
+    commit(db, &[message("a")]).await;
+    let token = bson::serialize_to_document(&changes.next().await.unwrap().unwrap().id).unwrap();
+    let mut data = token.get_str("_data").unwrap().to_owned();
+    let digit_of_id = data.len() - 8;
+    let other = if &data[digit_of_id..=digit_of_id] == "0" { "1" } else { "0" };
+    data.replace_range(digit_of_id..=digit_of_id, other);
+    doc! { "_data": data }
+}
+
+/// Counts a key up and says so, until told that it is enough. What was committed: key, number, message.
+async fn count_up(db: Database, key: &'static str, enough: CancellationToken) -> Vec<(&'static str, i32, Outgoing)> {
+    let mut committed = Vec::new();
+    while !enough.is_cancelled() {
+        let mut tx = Transaction::begin(&db).await.unwrap();
+        let (session, of) = tx.parts();
+        let counters = of.collection::<Document>("counter");
+        let counted = counters
+            .find_one_and_update(doc! { "_id": key }, doc! { "$inc": { "n": 1 } })
+            .return_document(ReturnDocument::After)
+            .session(session)
+            .await;
+        // Another writer may be first.
+        let Ok(Some(counter)) = counted else { continue };
+        let message = message(key);
+        if tx.put(std::slice::from_ref(&message)).await.is_ok() && tx.commit().await.is_ok() {
+            committed.push((key, counter.get_i32("n").unwrap(), message));
+        }
+    }
+    committed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_overtaken_though_the_token_is_lost_under_load() {
+    let (db, broker) = (database().await, broker().await);
+    let counters = KEYS.map(|key| doc! { "_id": key, "n": 0 });
+    db.collection::<Document>("counter").insert_many(counters).await.unwrap();
+    let mut arrivals = Arrivals::of(&broker);
+    let enough = CancellationToken::new();
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS * KEYS.len() {
+        writers.spawn(count_up(db.clone(), KEYS[writer % KEYS.len()], enough.clone()));
+    }
+    let mut relay = Running::start(&db, &broker);
+    for _ in 0..3 {
+        let before = arrivals.seen.len();
+        eventually("messages come", 2 * SOON, async || {
+            arrivals.look();
+            (arrivals.seen.len() > before + 100).then_some(())
+        })
+        .await;
+        relay.stop().await;
+        relays(&db).update_one(doc! {}, doc! { "$set": { "token": null } }).await.unwrap();
+        relay = Running::start(&db, &broker);
+    }
+    enough.cancel();
+    let mut committed = writers.join_all().await.concat();
+    committed.sort_by_key(|(_, n, _)| *n);
+    let messages: Vec<Outgoing> = committed.iter().map(|(_, _, message)| message.clone()).collect();
+    arrivals.wait_for(&messages, 2 * SOON).await;
+    for key in KEYS {
+        let ids: Vec<_> = committed.iter().filter(|(of, _, _)| *of == key).map(|(_, _, message)| message.id).collect();
+        assert_eq!(arrivals.in_effect(key), ids, "the order of key {key}");
+    }
+    assert!(arrivals.seen.len() > messages.len() + 300, "what was sent was not sent again");
+    relay.stop().await;
+}
