@@ -6,6 +6,7 @@
 //! to stop and it needs nobody's cooperation.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fmt,
     fs::{self, File, OpenOptions},
@@ -13,7 +14,7 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -134,9 +135,14 @@ impl Program {
     pub fn start(&self) -> Result<Guarded, ServerError> {
         let mut guard = self.guard().map_err(ServerError::system(format!("starting {}", self.name)))?;
         let pipe = guard.stdin.take();
+        let running = Running::under(&self.log);
         let pid = read_pid(&mut guard).map_err(ServerError::system(format!("starting {}", self.name)))?;
         let (ended, exit) = watch::channel(None);
-        thread::spawn(move || ended.send(guard.wait().ok().or(Some(ExitStatus::from_raw(0)))));
+        thread::spawn(move || {
+            let status = guard.wait().ok().or(Some(ExitStatus::from_raw(0)));
+            drop(running);
+            ended.send(status)
+        });
         Ok(Guarded { name: self.name.clone(), log: self.log.clone(), pid, pipe: Mutex::new(pipe), exit })
     }
 
@@ -156,6 +162,38 @@ impl Program {
             guard.uid(uid).gid(gid);
         }
         guard.spawn()
+    }
+}
+
+/// How many programs of this process run, by their logs.
+static RUNNING: LazyLock<watch::Sender<HashMap<PathBuf, usize>>> = LazyLock::new(watch::Sender::default);
+
+/// Waits until no program runs whose words go to `log`, also none that was dropped and takes its time to stop.
+pub async fn all_ended(log: &Path) {
+    // The sender is never dropped.
+    let _ = RUNNING.subscribe().wait_for(|running| !running.contains_key(log)).await;
+}
+
+/// Counts as a running program for as long as it exists.
+struct Running(PathBuf);
+
+impl Running {
+    fn under(log: &Path) -> Self {
+        RUNNING.send_modify(|running| *running.entry(log.to_owned()).or_default() += 1);
+        Self(log.to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.send_modify(|running| {
+            let left = running.get(&self.0).map_or(0, |count| count - 1);
+            if left > 0 {
+                running.insert(self.0.clone(), left)
+            } else {
+                running.remove(&self.0)
+            };
+        });
     }
 }
 

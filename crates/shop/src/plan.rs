@@ -281,7 +281,7 @@ impl Plan {
         }
     }
 
-    fn log(&self, part: &Part) -> PathBuf {
+    pub(crate) fn log(&self, part: &Part) -> PathBuf {
         logs(&self.folder).join(format!("{}.log", part.name))
     }
 }

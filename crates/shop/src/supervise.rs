@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use servers::Guarded;
+use servers::{Guarded, guard::all_ended};
 use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -125,7 +125,11 @@ pub(crate) async fn supervise(
         }
         let again = select! {
             again = start_again(&plan, &part, &mut wait) => again,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {
+                // What was being started is told to stop, and may take its time.
+                all_ended(&plan.log(&part)).await;
+                return;
+            }
         };
         process = roster.came_up(&part, again);
     }
@@ -143,5 +147,54 @@ async fn start_again(plan: &Plan, part: &Part, wait: &mut Duration) -> Guarded {
             }
             Err(error) => warn!(part = part.name, "{} could not be started again: {error}", part.shown),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use servers::Program;
+
+    use super::*;
+    use crate::{Options, process::Processes, programs};
+
+    /// A program that takes a second to stop is being started again when the shop stops.
+    #[tokio::test]
+    async fn what_is_being_started_again_has_ended_when_watching_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid_file = folder.path().join("pid");
+        let program = format!(
+            "#!/bin/sh\ntrap 'sleep 1; exit' TERM\necho $$ >{}\nwhile :; do sleep 0.1; done\n",
+            pid_file.display()
+        );
+        for name in programs::NAMES {
+            let path = folder.path().join(name);
+            fs::write(&path, &program).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let options = Options::for_test(folder.path().join("shop"), folder.path().to_owned());
+        let plan = Arc::new(Plan::make(&options).unwrap());
+        let part = plan.parts.iter().find(|part| part.name == "order").unwrap().clone();
+        let roster = Arc::new(Roster::new(&plan));
+        let dead = Program::new("order", "false", plan.log(&part)).start().unwrap();
+        dead.ended().await;
+        let dead = roster.came_up(&part, dead);
+        let stop = CancellationToken::new();
+        let watching = supervise(plan, part, dead, roster, stop.clone());
+        let begun = async {
+            loop {
+                let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
+                if let Some(pid) = pid {
+                    assert!(Processes::now().get(pid).is_some(), "it runs when the shop is stopped");
+                    stop.cancel();
+                    return pid;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let ((), pid) =
+            tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(watching, begun) }).await.unwrap();
+        assert_eq!(Processes::now().get(pid), None, "nothing outlives the watching");
     }
 }
