@@ -303,7 +303,7 @@ impl Passwords {
         let passwords =
             Self { orders_admin: new(), orders_service: new(), billing_admin: new(), billing_service: new() };
         let text = serde_json::to_string_pretty(&passwords).expect("four texts are always JSON");
-        token::write_secret(&path, &text)?;
+        token::write_for_owner(&path, &text)?;
         Ok(passwords)
     }
 

@@ -12,6 +12,10 @@ pub struct Stat {
     pub parent: u32,
     /// When it started. Unit: ticks of 10 ms since the machine did.
     pub started_ticks: u64,
+    /// The CPU time it has used in the program, its dead children included.
+    pub user: Duration,
+    /// The same in the kernel, for the program.
+    pub system: Duration,
 }
 
 /// Every process of the machine at one moment.
@@ -64,7 +68,13 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(Stat { parent: u32::try_from(field(4)?).ok()?, started_ticks: field(22)? })
+    let time = |ticks: u64| Duration::from_millis(ticks * (1000 / TICKS_PER_SECOND));
+    Some(Stat {
+        parent: u32::try_from(field(4)?).ok()?,
+        started_ticks: field(22)?,
+        user: time(field(14)? + field(16)?),
+        system: time(field(15)? + field(17)?),
+    })
 }
 
 /// The proportional share of one process. Unit: bytes.
@@ -81,13 +91,14 @@ mod tests {
     #[test]
     fn reads_a_process_whatever_its_name() {
         let text = "7 (a) b (c) S 5 7 7 0 -1 4194560 1 2 3 4 10 20 300 4000 20 0 1 0 99 1 2 3";
-        assert_eq!(parse_stat(text), Some(Stat { parent: 5, started_ticks: 99 }));
+        let [user, system] = [3_100, 40_200].map(Duration::from_millis);
+        assert_eq!(parse_stat(text), Some(Stat { parent: 5, started_ticks: 99, user, system }));
         assert_eq!(parse_stat(""), None);
     }
 
     #[test]
     fn a_tree_holds_descendants_only() {
-        let stat = |parent| Stat { parent, started_ticks: 0 };
+        let stat = |parent| Stat { parent, started_ticks: 0, user: Duration::ZERO, system: Duration::ZERO };
         let processes = Processes([(1, stat(0)), (2, stat(1)), (3, stat(2)), (4, stat(1))].into_iter().collect());
         assert_eq!(processes.tree(2), [2, 3]);
         assert_eq!(processes.tree(1).len(), 4);

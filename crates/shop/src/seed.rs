@@ -68,7 +68,7 @@ pub(crate) async fn fill(folder: &Path, state: &State, seed: Seed) -> Result<(),
         let inventory = Inventory { client: Client::new(), url: state.url(Service::Inventory), operator };
         let products = stream::iter(&catalogue()[there..wanted]);
         products.map(Ok).try_for_each_concurrent(AT_ONCE, |product| inventory.bring_in(product)).await?;
-        token::write_secret(&marker, &wanted.to_string())?;
+        token::write_for_owner(&marker, &wanted.to_string())?;
         info!("The catalogue has {wanted} products.");
     }
     wait_for_replica(&state.stores.orders, wanted).await

@@ -34,12 +34,12 @@ pub(crate) fn make_keys(folder: &Path) -> Result<(), ShopError> {
         return Ok(());
     }
     let (private, public) = generate_keys();
-    write_secret(&public_key_file(folder), &public)?;
-    write_secret(&private_key_file(folder), &private)
+    write_for_owner(&public_key_file(folder), &public)?;
+    write_for_owner(&private_key_file(folder), &private)
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), ShopError> {
+pub(crate) fn write_for_owner(path: &Path, text: &str) -> Result<(), ShopError> {
     let write = || {
         let folder = path.parent().unwrap_or(path);
         let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
