@@ -48,6 +48,8 @@ pub enum Line {
         act: Act,
         /// Over how much. A void that had nothing to release has none.
         done: Option<Money>,
+        /// What the provider keeps of what it took.
+        fee: Option<Money>,
     },
     /// It was refused. Once per key.
     Refused {
@@ -111,6 +113,8 @@ pub(crate) enum Word {
     Executed {
         /// How much. A void that had nothing to release says none.
         amount: Option<Money>,
+        /// What a capture costs.
+        fee: Option<Money>,
     },
     /// Not done, and never will be under this key.
     Refused {
@@ -249,7 +253,7 @@ impl Book {
     pub(crate) fn decide(&mut self, key: &str, act: &Act, at: Timestamp) -> Line {
         let (key, act) = (key.to_owned(), act.clone());
         let line = match self.judge(&key, &act) {
-            Ok(done) => Line::Executed { at, key, act, done },
+            Ok(done) => Line::Executed { at, key, fee: done.and_then(|done| fee(&act, done)), act, done },
             Err(code) => Line::Refused { at, key, act, decline_code: code.to_owned() },
         };
         self.enter(line.clone());
@@ -295,9 +299,9 @@ impl Book {
                     self.lost.insert(key);
                 }
             }
-            Line::Executed { key, act, done, .. } => {
+            Line::Executed { key, act, done, fee, .. } => {
                 self.carry_out(&key, &act, done);
-                self.results.insert(key, (act, Word::Executed { amount: done }));
+                self.results.insert(key, (act, Word::Executed { amount: done, fee }));
             }
             Line::Refused { key, act, decline_code, .. } => {
                 if let Act::Authorize { .. } = act {
@@ -326,4 +330,11 @@ impl Book {
         };
         self.authorizations.insert(of, after);
     }
+}
+
+/// What the provider keeps of a capture: 1.4 percent, rounded down to whole minor units.
+fn fee(act: &Act, done: Money) -> Option<Money> {
+    let captures = matches!(act, Act::Capture { .. });
+    let part = i128::from(done.amount) * 14 / 1000;
+    captures.then(|| Money::new(i64::try_from(part).expect("it is less than the amount"), done.currency))
 }

@@ -178,7 +178,7 @@ impl Provider {
         if behaviour == Some(Behaviour::WrongId) {
             said.key = format!("{key}-of-another");
         }
-        if let Word::Executed { amount: Some(amount) } = &mut said.word {
+        if let Word::Executed { amount: Some(amount), .. } = &mut said.word {
             if behaviour == Some(Behaviour::WrongAmount) {
                 amount.amount += 1;
             }

@@ -69,8 +69,6 @@ create table payment (
 create table intent (
     order_id    uuid not null,
     operation   text not null check (operation in ('authorize', 'void', 'capture')),
-    -- With order and operation this makes the provider's key, the same for ever.
-    attempt     int not null check (attempt >= 1),
     -- What is not said is known to the provider.
     amount      bigint check (amount >= 0),
     currency    text,
@@ -85,46 +83,74 @@ create table intent (
     -- Why an operator must look: the provider said what cannot be booked.
     parked      text,
     check (num_nulls(next_try_at, parked) = 1),
-    primary key (order_id, operation, attempt)
+    -- What the provider's key is made of: the same for ever.
+    primary key (order_id, operation)
 );
 
 -- What the worker looks for.
 create index intent_due on intent (next_try_at) where next_try_at is not null;
 
--- What moved money. At most one entry of a kind per order, whatever is replayed.
+-- What the provider said of each intent, once: what became of a payment, as it happened.
+create table payment_outcome (
+    order_id     uuid not null,
+    operation    text not null check (operation in ('authorize', 'void', 'capture')),
+    at           timestamptz not null,
+    -- None if it was refused, and for a void that had nothing to release.
+    amount       bigint,
+    currency     text,
+    check (num_nulls(amount, currency) in (0, 2)),
+    -- Only if it was refused.
+    decline_code text,
+    primary key (order_id, operation)
+);
+
+-- What moved money, or set it aside. At most one entry of a kind per order, whatever is replayed.
 create table ledger_entry (
-    id       uuid primary key,
+    -- 1..n without gaps, in the order of the chain.
+    seq      bigint primary key check (seq >= 1),
     order_id uuid not null,
-    kind     text not null check (kind in ('capture')),
+    kind     text not null check (kind in ('authorization', 'release', 'capture')),
     at       timestamptz not null,
+    -- SHA-256 over the hash of the entry before (over nothing, for the first) and this entry as the UTF-8 text
+    --     seq|order_id|kind|at|account:amount:currency|account:amount:currency...
+    -- with `at` in microseconds since 1970 and the postings in the order of their lines. Whoever changes an entry, or
+    -- takes one away, breaks the chain at that place.
+    hash     bytea not null check (octet_length(hash) = 32),
     unique (order_id, kind)
 );
 
 -- What an entry did to which account. A debit is positive, a credit negative.
 create table ledger_posting (
-    entry_id uuid not null references ledger_entry,
+    seq      bigint not null,
     line     int not null check (line >= 1),
-    account  text not null check (account in ('provider_receivable', 'customer_receipts')),
+    account  text not null check (account in ('provider_receivable', 'customer_receipts', 'provider_fees',
+                                              'memo_authorized', 'memo_customers')),
     amount   bigint not null,
     currency text not null,
-    primary key (entry_id, line)
+    primary key (seq, line)
 );
 
--- Debits equal credits, whatever the program says. Once per statement, not per row: all postings of an entry are
--- inserted by one statement, so each must leave the entries it touches in balance, and a batch costs one check.
+-- Every posting has its entry, and debits equal credits in each currency, whatever the program says. Once per statement,
+-- not per row: all postings of an entry are inserted by one statement, together with the entry, so each statement must
+-- leave the entries it touches in balance, and a batch costs one check. A foreign key would look once per row.
 create function ledger_must_balance() returns trigger language plpgsql as $$
 declare
-    unbalanced uuid;
+    wrong bigint;
 begin
-    select entry_id into unbalanced
+    select seq into wrong
     from ledger_posting
-    where entry_id in (select entry_id from added)
-    group by entry_id, currency
+    where seq in (select seq from added)
+    group by seq, currency
     having sum(amount) <> 0
     limit 1;
     if found then
-        raise exception 'ledger entry % does not sum to zero', unbalanced
+        raise exception 'ledger entry % does not sum to zero', wrong
             using errcode = 'check_violation', constraint = 'ledger_must_balance';
+    end if;
+    select seq into wrong from added where not exists (select from ledger_entry where ledger_entry.seq = added.seq) limit 1;
+    if found then
+        raise exception 'there is no ledger entry %', wrong
+            using errcode = 'foreign_key_violation', constraint = 'ledger_posting_has_its_entry';
     end if;
     return null;
 end
@@ -132,13 +158,28 @@ $$;
 create trigger ledger_must_balance after insert on ledger_posting
     referencing new table as added for each statement execute function ledger_must_balance();
 
--- A posting stays as it was written: a mistake is put right by a further entry.
-create function ledger_is_append_only() returns trigger language plpgsql as $$
+-- The end of the chain, for whoever adds to it next: it is his alone until his transaction ends. The lock is taken
+-- before the snapshot that reads the end, which is why this is a function and not one query.
+create function ledger_end(out seq bigint, out hash bytea) language plpgsql as $$
 begin
-    raise exception 'the ledger is append-only' using errcode = 'check_violation', constraint = 'ledger_is_append_only';
+    perform pg_advisory_xact_lock('ledger_entry'::regclass::oid::bigint);
+    select entry.seq, entry.hash into ledger_end.seq, ledger_end.hash
+    from ledger_entry entry order by entry.seq desc limit 1;
 end
 $$;
-create trigger ledger_is_append_only before update or delete or truncate on ledger_posting
-    for each statement execute function ledger_is_append_only();
-create trigger ledger_is_append_only before update or delete or truncate on ledger_entry
-    for each statement execute function ledger_is_append_only();
+
+-- What is written stays as it was written: a mistake is put right by a further entry. The service's own role may not
+-- change it, and a trigger stops whoever may.
+revoke update, delete, truncate on payment_outcome, ledger_entry, ledger_posting from current_user;
+create function history_is_append_only() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append-only', tg_table_name
+        using errcode = 'check_violation', constraint = 'history_is_append_only';
+end
+$$;
+create trigger history_is_append_only before update or delete or truncate on payment_outcome
+    for each statement execute function history_is_append_only();
+create trigger history_is_append_only before update or delete or truncate on ledger_entry
+    for each statement execute function history_is_append_only();
+create trigger history_is_append_only before update or delete or truncate on ledger_posting
+    for each statement execute function history_is_append_only();

@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use crate::intent::Intent;
 use crate::ledger::LedgerEntry;
 use crate::payment::{Effect, Payment};
+use crate::provider::Outcome;
 use crate::store::{intents, ledger, payments};
 
 /// Collected over a batch, written once.
@@ -23,7 +24,7 @@ pub(crate) struct Changes<'b> {
     entries: Vec<LedgerEntry>,
     answers: Vec<Outgoing>,
     opened: Vec<Intent>,
-    settled: Vec<&'b Intent>,
+    settled: Vec<(&'b Intent, &'b Outcome)>,
 }
 
 impl<'b> Changes<'b> {
@@ -32,9 +33,9 @@ impl<'b> Changes<'b> {
         self.changed.insert(payment.order);
     }
 
-    /// `intent` is settled; the provider's word on it is booked.
-    pub(crate) fn settled(&mut self, intent: &'b Intent) {
-        self.settled.push(intent);
+    /// `intent` is settled: this is the provider's word on it.
+    pub(crate) fn settled(&mut self, intent: &'b Intent, outcome: &'b Outcome) {
+        self.settled.push((intent, outcome));
     }
 
     /// What a transition of `payment` asked for; `payment` is as that transition left it.
@@ -58,9 +59,9 @@ impl<'b> Changes<'b> {
     ) -> sqlx::Result<Vec<Intent>> {
         let changed = self.changed.iter().filter_map(|order| all.get(order));
         payments::save(&mut *conn, changed, now).await?;
-        intents::replace(&mut *conn, &self.settled, &self.opened, lease).await?;
+        intents::replace(&mut *conn, &self.settled, &self.opened, lease, now).await?;
         outbox::put(&mut *conn, &self.answers).await?;
-        ledger::insert(conn, &self.entries).await?;
+        ledger::append(conn, &self.entries).await?;
         Ok(self.opened)
     }
 }

@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use web::access::{Operator, Principal, Verifier};
-use web::extract::{Json, Path};
+use web::extract::{Json, Path, Query};
 use web::problem::Problem;
 
 use crate::problem;
@@ -78,9 +78,20 @@ async fn resume(State(api): State<Api>, _: Operator, Path(order): Path<OrderId>)
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-/// The trial balance: what each account holds. Debits and credits are equal in each currency.
-async fn list_accounts(State(api): State<Api>, _: Operator) -> Result<Json<Accounts>, Problem> {
-    let balances = ledger::trial_balance(&api.pool).await.map_err(problem::store)?;
+/// Up to when the ledger is read; without it, to its end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AsOf {
+    as_of: Option<Timestamp>,
+}
+
+/// The trial balance: what each account holds, or held. Debits and credits are equal in each currency.
+async fn list_accounts(
+    State(api): State<Api>,
+    _: Operator,
+    Query(AsOf { as_of }): Query<AsOf>,
+) -> Result<Json<Accounts>, Problem> {
+    let balances = ledger::trial_balance(&api.pool, as_of).await.map_err(problem::store)?;
     Ok(Json(Accounts { accounts: balances.iter().map(AccountView::from).collect() }))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contracts::OrderId;
 
-use crate::provider::{Act, ProviderKey, Request};
+use crate::provider::{Act, Request};
 
 /// One thing to have the provider do. Doing it twice is harmless: it is the same key.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 impl Intent {
     /// `act` for `order`, decided just now.
     pub(crate) fn new(order: OrderId, act: Act) -> Self {
-        Self { request: Request { key: ProviderKey::of(order, act.operation()), order, act }, tries: 1 }
+        Self { request: Request::new(order, act), tries: 1 }
     }
 
     /// How long to wait before the next try: twice as long each time, and somewhere in the upper half of that so that
@@ -43,7 +43,7 @@ mod tests {
     use contracts::OrderId;
 
     use super::*;
-    use crate::provider::Operation;
+    use crate::provider::{Operation, ProviderKey};
 
     fn tried(tries: u32) -> Intent {
         let order = OrderId::mint();

@@ -12,7 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{Act, Found, Outcome, Provider, ProviderKey, Request, Unclear};
+use crate::provider::{Act, Done, Found, Outcome, Provider, ProviderKey, Request, Unclear};
 
 /// The longest answer that is read. Unit: bytes.
 const LONGEST_ANSWER: usize = 16 * 1024;
@@ -82,7 +82,7 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Word {
-    Executed { amount: Option<Money> },
+    Executed { amount: Option<Money>, fee: Option<Money> },
     Refused { decline_code: String },
 }
 
@@ -180,7 +180,7 @@ fn read(body: &[u8], key: &ProviderKey) -> Result<Outcome, Unclear> {
         return Ok(Outcome::OfAnother(answer.key.chars().take(LONGEST_CODE).collect()));
     }
     match answer.word {
-        Word::Executed { amount } => Ok(Outcome::Executed(amount)),
+        Word::Executed { amount, fee } => Ok(Outcome::Executed(Done { amount, fee })),
         Word::Refused { decline_code } if decline_code.len() <= LONGEST_CODE => Ok(Outcome::Refused { decline_code }),
         Word::Refused { .. } => Err(unclear(key, &"the decline code is too long")),
     }

@@ -25,7 +25,7 @@ use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 
 use crate::ledger::LedgerEntry;
-use crate::provider::{Act, Operation, Outcome, ProviderKey};
+use crate::provider::{Act, Done, Operation, Outcome, ProviderKey};
 use crate::record::{Answer, CommandRecord, Kind, Progress, named};
 use crate::state::State;
 
@@ -122,6 +122,14 @@ pub enum Unbookable {
         /// What was asked for.
         asked: Money,
     },
+    /// It keeps more than all, or in another currency.
+    #[error("the provider keeps a fee of {fee} where {asked} was asked for")]
+    OtherFee {
+        /// What was asked for.
+        asked: Money,
+        /// What it keeps.
+        fee: Money,
+    },
     /// What became of somebody else's call is not what became of ours.
     #[error("the provider answers for the key {key}, which was not asked about")]
     OfAnother {
@@ -173,10 +181,7 @@ impl Payment {
             return Ok(Vec::new());
         }
         let (state, answer) = self.judge(operation, outcome)?;
-        let mut effects = Vec::new();
-        if let Answer::Captured(amount) = answer {
-            effects.push(Effect::Post(LedgerEntry::capture(self.order, amount, now)));
-        }
+        let mut effects: Vec<Effect> = self.entry(operation, outcome, now).map(Effect::Post).into_iter().collect();
         self.state = state;
         let settled = self.commands.iter().position(|record| record.progress == Progress::InWork);
         effects.extend(settled.map(|index| self.answer(index, answer, now)));
@@ -299,12 +304,19 @@ impl Payment {
         let declined = |code: &str| PaymentRefusal::Declined { decline_code: code.to_owned() };
         match (operation, outcome) {
             (_, Outcome::OfAnother(key)) => Err(Unbookable::OfAnother { key: key.clone() }),
-            (_, Outcome::Executed(Some(said))) if *said != asked => Err(Unbookable::OtherAmount { asked, said: *said }),
+            (_, Outcome::Executed(Done { amount: Some(said), .. })) if *said != asked => {
+                Err(Unbookable::OtherAmount { asked, said: *said })
+            }
+            (_, Outcome::Executed(Done { fee: Some(fee), .. })) if !is_part(*fee, asked) => {
+                Err(Unbookable::OtherFee { asked, fee: *fee })
+            }
             (Operation::Void, Outcome::Executed(_)) => Ok((State::Voided, Answer::Voided)),
             (Operation::Void, Outcome::Refused { .. }) => Err(Unbookable::VoidRefused),
-            (Operation::Authorize | Operation::Capture, Outcome::Executed(None)) => Err(Unbookable::NoAmount { asked }),
-            (Operation::Authorize, Outcome::Executed(Some(_))) => Ok((State::Authorized, Answer::Authorized(asked))),
-            (Operation::Capture, Outcome::Executed(Some(_))) => Ok((State::Captured, Answer::Captured(asked))),
+            (Operation::Authorize | Operation::Capture, Outcome::Executed(Done { amount: None, .. })) => {
+                Err(Unbookable::NoAmount { asked })
+            }
+            (Operation::Authorize, Outcome::Executed(_)) => Ok((State::Authorized, Answer::Authorized(asked))),
+            (Operation::Capture, Outcome::Executed(_)) => Ok((State::Captured, Answer::Captured(asked))),
             (Operation::Authorize, Outcome::Refused { decline_code }) => {
                 Ok((State::Refused, Answer::Refused(declined(decline_code))))
             }
@@ -312,6 +324,17 @@ impl Payment {
                 Ok((State::CaptureRefused, Answer::CaptureRefused(declined(decline_code))))
             }
         }
+    }
+
+    /// What the ledger says of an outcome that was judged to be right.
+    fn entry(&self, operation: Operation, outcome: &Outcome, at: Timestamp) -> Option<LedgerEntry> {
+        let (order, Outcome::Executed(done)) = (self.order, outcome) else { return None };
+        let amount = done.amount?;
+        Some(match operation {
+            Operation::Authorize => LedgerEntry::authorization(order, amount, at),
+            Operation::Void => LedgerEntry::release(order, amount, at),
+            Operation::Capture => LedgerEntry::capture(order, amount, done.fee, at),
+        })
     }
 
     fn answer(&mut self, index: usize, answer: Answer, now: Timestamp) -> Effect {
@@ -329,6 +352,11 @@ impl Payment {
             Answer::CaptureRefused(reason) => BillingEvent::CaptureRefused { command, order, reason, at },
         }
     }
+}
+
+/// Whether `fee` can be kept of `amount`.
+fn is_part(fee: Money, amount: Money) -> bool {
+    fee.currency == amount.currency && (0..=amount.amount).contains(&fee.amount)
 }
 
 /// What a payment does with a command.

@@ -4,13 +4,23 @@ use std::collections::BTreeMap;
 
 use contracts::Currency;
 
+use crate::ledger::EntryKind;
+
 use super::*;
 
 const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn ok() -> Outcome {
-    Outcome::Executed(Some(PRICE))
+    done(Some(PRICE))
+}
+
+fn done(amount: Option<Money>) -> Outcome {
+    Outcome::Executed(Done { amount, fee: None })
+}
+
+fn with_fee(fee: Money) -> Outcome {
+    Outcome::Executed(Done { amount: Some(PRICE), fee: Some(fee) })
 }
 
 fn declined() -> Outcome {
@@ -78,7 +88,7 @@ fn said(effects: &[Effect]) -> Vec<&'static str> {
         Effect::OpenIntent(Act::Authorize { .. }) => "authorize!",
         Effect::OpenIntent(Act::Void { .. }) => "void!",
         Effect::OpenIntent(Act::Capture { .. }) => "capture!",
-        Effect::Post(_) => "post",
+        Effect::Post(entry) => entry.kind.name(),
     };
     effects.iter().map(word).collect()
 }
@@ -150,16 +160,19 @@ fn what_cannot_be_booked_leaves_the_intent_open() {
     let other = Money::new(12_89, Currency::EUR);
     let yen = Money::new(12_90, Currency::JPY);
     for (state, outcome) in [
-        (State::Authorizing, Outcome::Executed(Some(other))),
-        (State::Authorizing, Outcome::Executed(Some(yen))),
-        (State::Capturing, Outcome::Executed(Some(other))),
-        (State::Capturing, Outcome::Executed(Some(yen))),
-        (State::Authorizing, Outcome::Executed(None)),
-        (State::Capturing, Outcome::Executed(None)),
+        (State::Authorizing, done(Some(other))),
+        (State::Authorizing, done(Some(yen))),
+        (State::Capturing, done(Some(other))),
+        (State::Capturing, done(Some(yen))),
+        (State::Authorizing, done(None)),
+        (State::Capturing, done(None)),
         (State::Authorizing, Outcome::OfAnother("other".to_owned())),
         (State::Capturing, Outcome::OfAnother("other".to_owned())),
         (State::Voiding, Outcome::OfAnother("other".to_owned())),
-        (State::Voiding, Outcome::Executed(Some(other))),
+        (State::Voiding, done(Some(other))),
+        (State::Capturing, with_fee(yen)),
+        (State::Capturing, with_fee(Money::new(12_91, Currency::EUR))),
+        (State::Capturing, with_fee(Money::new(-1, Currency::EUR))),
         (State::Voiding, declined()),
     ] {
         let mut payment = Orchestrator::new().payment(state);
@@ -208,7 +221,7 @@ struct Way {
     answers: BTreeMap<CommandId, (BillingEvent, u32)>,
     /// Per command: how often an answer is due, now or when its intent is settled.
     due: BTreeMap<CommandId, u32>,
-    posted: u32,
+    posted: Vec<EntryKind>,
 }
 
 /// What the provider has.
@@ -305,7 +318,7 @@ impl Way {
         let authorizing = self.payment.state == State::Authorizing;
         for effect in effects {
             match effect {
-                Effect::Post(_) => self.posted += 1,
+                Effect::Post(entry) => self.posted.push(entry.kind),
                 Effect::OpenIntent(act) => assert_eq!(self.payment.state.operation(), Some(act.operation())),
                 Effect::Answer(event) => {
                     if let BillingEvent::PaymentVoided { .. } = event {
@@ -329,7 +342,10 @@ impl Way {
         let voided = said(|answer| matches!(answer, BillingEvent::PaymentVoided { .. }));
         assert!(!(captured && voided), "captured and voided");
         assert_eq!(captured, self.provider == AtProvider::Taken);
-        assert_eq!(self.posted, u32::from(captured), "one entry per capture");
+        let booked = |kind| self.posted.iter().filter(|posted| **posted == kind).count();
+        assert_eq!(booked(EntryKind::Capture), usize::from(captured), "one entry per capture");
+        assert_eq!(booked(EntryKind::Authorization), usize::from(self.provider != AtProvider::Nothing));
+        assert_eq!(booked(EntryKind::Release), usize::from(self.provider == AtProvider::Released));
         for (command, due) in &self.due {
             let times = self.answers.get(command).map_or(0, |(_, times)| *times);
             let expected = if payment.stuck() == Some(command) { 0 } else { *due };
@@ -357,7 +373,7 @@ fn holds_in_every_interleaving_of_commands_duplicates_and_outcomes() {
         provider: AtProvider::Nothing,
         answers: BTreeMap::new(),
         due: BTreeMap::new(),
-        posted: 0,
+        posted: Vec::new(),
     };
     let mut reached = Reached::default();
     way.explore(&orchestrator, &mut reached);
@@ -375,7 +391,7 @@ fn each_is_done_once_per_order_whatever_the_command_is_called() {
     payment.receive(&orchestrator.command(Kind::Capture, "c1"), NOW).unwrap();
     payment.receive(&orchestrator.command(Kind::Capture, "c2"), NOW).unwrap();
     let effects = payment.outcome(Operation::Capture, &ok(), NOW).unwrap();
-    assert_eq!(said(&effects), ["post", "captured", "captured"]);
+    assert_eq!(said(&effects), ["capture", "captured", "captured"]);
     let effects = payment.receive(&orchestrator.command(Kind::Authorize, "a2"), NOW).unwrap();
     assert_eq!(said(&effects), ["authorized"]);
 }

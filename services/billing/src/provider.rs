@@ -68,8 +68,8 @@ pub enum Act {
 /// The provider's definite word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, over this amount. A release of nothing has none.
-    Executed(Option<Money>),
+    /// Done.
+    Executed(Done),
     /// Said of this key, which is not the one that was asked about.
     OfAnother(String),
     /// Not done, and never will be under this key.
@@ -77,6 +77,15 @@ pub enum Outcome {
         /// The provider's own code.
         decline_code: String,
     },
+}
+
+/// What the provider says of something it has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Over how much. A release of nothing has none.
+    pub amount: Option<Money>,
+    /// What the provider keeps of it.
+    pub fee: Option<Money>,
 }
 
 /// What the provider knows of a key.
@@ -92,6 +101,31 @@ pub enum Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the provider's answer did not come")]
 pub struct Unclear;
+
+impl Outcome {
+    /// Over how much it was done; none if it was not done, or was nothing to do.
+    pub fn amount(&self) -> Option<Money> {
+        match self {
+            Self::Executed(done) => done.amount,
+            Self::Refused { .. } | Self::OfAnother(_) => None,
+        }
+    }
+
+    /// Why it was refused, if it was.
+    pub fn decline_code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { decline_code } => Some(decline_code),
+            Self::Executed(_) | Self::OfAnother(_) => None,
+        }
+    }
+}
+
+impl Request {
+    /// `act` for `order`.
+    pub fn new(order: OrderId, act: Act) -> Self {
+        Self { key: ProviderKey::of(order, act.operation()), order, act }
+    }
+}
 
 impl Act {
     /// What kind of thing it is.

@@ -314,7 +314,7 @@ impl Books {
                 Ok(effects) if effects.is_empty() => {} // It was settled before: taken twice.
                 Ok(effects) => {
                     changes.changed(payment);
-                    changes.settled(intent);
+                    changes.settled(intent, outcome);
                     changes.add(payment, effects);
                 }
                 Err(error) => parked.push((intent, parking(intent, &error))),

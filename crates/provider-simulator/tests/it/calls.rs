@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use provider_simulator::{Line, Operation};
 use serde_json::json;
 
-use crate::client::{Card, Simulator, executed, refused};
+use crate::client::{Card, Simulator, captured, executed, refused};
 
 #[tokio::test]
 async fn money_is_set_aside_taken_and_returned_up_to_what_was_taken() {
@@ -15,8 +15,12 @@ async fn money_is_set_aside_taken_and_returned_up_to_what_was_taken() {
         provider.call("c0", &Card::then("capture", Some(1289))).await,
         refused("c0", "not_the_authorized_amount")
     );
-    assert_eq!(provider.call("c", &Card::then("capture", Some(1290))).await, executed("c", 1290));
-    assert_eq!(provider.call("c", &Card::then("capture", Some(1290))).await, executed("c", 1290), "the first result");
+    assert_eq!(provider.call("c", &Card::then("capture", Some(1290))).await, captured("c", 1290, 18));
+    assert_eq!(
+        provider.call("c", &Card::then("capture", Some(1290))).await,
+        captured("c", 1290, 18),
+        "the first result"
+    );
     assert_eq!(provider.call("c2", &Card::then("capture", Some(1290))).await, refused("c2", "already_captured"));
     assert_eq!(provider.call("v", &Card::then("void", None)).await, refused("v", "already_captured"));
     assert_eq!(provider.call("r1", &Card::then("refund", Some(1000))).await, executed("r1", 1000));
@@ -30,7 +34,7 @@ async fn money_is_set_aside_taken_and_returned_up_to_what_was_taken() {
 #[tokio::test]
 async fn a_void_refuses_the_authorization_that_comes_after_it() {
     let provider = Simulator::start().await;
-    let nothing = (200, json!({ "key": "v", "status": "executed", "amount": null }));
+    let nothing = (200, json!({ "key": "v", "status": "executed", "amount": null, "fee": null }));
     assert_eq!(provider.call("v", &Card::then("void", None)).await, nothing);
     assert_eq!(provider.call("a", &Card("tok_ok").authorize()).await, refused("a", "voided"));
     assert_eq!(provider.call("c", &Card::then("capture", Some(1290))).await, refused("c", "not_authorized"));
@@ -42,8 +46,8 @@ async fn a_token_says_what_becomes_of_its_calls() {
         ("tok_authorize_declined", refused("a", "card_declined"), refused("c", "not_authorized")),
         ("tok_nobody_knows", refused("a", "unknown_token"), refused("c", "not_authorized")),
         ("tok_capture_declined", executed("a", 1290), refused("c", "card_declined")),
-        ("tok_wrong_amount", executed("a", 1291), executed("c", 1290)),
-        ("tok_capture_wrong_id", executed("a", 1290), executed("c-of-another", 1290)),
+        ("tok_wrong_amount", executed("a", 1291), captured("c", 1290, 18)),
+        ("tok_capture_wrong_id", executed("a", 1290), captured("c-of-another", 1290, 18)),
     ] {
         let provider = Simulator::start().await;
         let asked = [

@@ -103,7 +103,12 @@ pub(crate) fn eur(amount: i64) -> Value {
 }
 
 pub(crate) fn executed(key: &str, amount: i64) -> (u16, Value) {
-    (200, json!({ "key": key, "status": "executed", "amount": eur(amount) }))
+    (200, json!({ "key": key, "status": "executed", "amount": eur(amount), "fee": null }))
+}
+
+/// The answer to a capture: the provider keeps its fee.
+pub(crate) fn captured(key: &str, amount: i64, fee: i64) -> (u16, Value) {
+    (200, json!({ "key": key, "status": "executed", "amount": eur(amount), "fee": eur(fee) }))
 }
 
 pub(crate) fn refused(key: &str, code: &str) -> (u16, Value) {

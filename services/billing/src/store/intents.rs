@@ -5,48 +5,57 @@ use std::time::Duration;
 use contracts::billing::PaymentToken;
 use contracts::{Money, OrderId};
 use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::{millis, money, unreadable};
 use crate::intent::Intent;
-use crate::provider::{Act, Operation, ProviderKey, Request};
+use crate::provider::{Act, Operation, Outcome, ProviderKey, Request};
 
-/// Puts down what was opened and takes away what was settled, in one statement. The opened are taken, and due for others
-/// after `lease`.
+/// Takes away what was settled, writing down what the provider said of it, and puts down what was opened: in one
+/// statement. The opened are taken, and due for others after `lease`.
 pub(crate) async fn replace(
     conn: &mut PgConnection,
-    settled: &[&Intent],
+    settled: &[(&Intent, &Outcome)],
     opened: &[Intent],
     lease: Duration,
+    now: Timestamp,
 ) -> sqlx::Result<()> {
     if settled.is_empty() && opened.is_empty() {
         return Ok(());
     }
-    let (gone, new) = (Keys::of(settled.iter().copied()), Keys::of(opened));
+    let (gone, new) = (Keys::of(settled.iter().map(|(intent, _)| *intent)), Keys::of(opened));
+    let done = Amounts::of(settled.iter().map(|(_, outcome)| outcome.amount()));
+    let codes: Vec<Option<&str>> = settled.iter().map(|(_, outcome)| outcome.decline_code()).collect();
     let acts = || opened.iter().map(|intent| &intent.request.act);
-    let amounts: Vec<Option<i64>> = acts().map(|act| amount(act).map(|amount| amount.amount)).collect();
-    let currencies: Vec<Option<&str>> = acts().map(|act| amount(act).map(|amount| amount.currency.code())).collect();
+    let asked = Amounts::of(acts().map(amount));
     let tokens: Vec<Option<&str>> = acts().map(|act| token(act).map(PaymentToken::expose)).collect();
     sqlx::query!(
         "-- intents::replace
         with settled as (
-            delete from intent using unnest($1::uuid[], $2::text[], $3::int[]) as gone (order_id, operation, attempt)
+            delete from intent using unnest($1::uuid[], $2::text[]) as gone (order_id, operation)
             where intent.order_id = gone.order_id and intent.operation = gone.operation
-              and intent.attempt = gone.attempt
+        ), said as (
+            insert into payment_outcome (order_id, operation, at, amount, currency, decline_code)
+            select order_id, operation, $6, amount, currency, decline_code
+            from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[])
+                 as said (order_id, operation, amount, currency, decline_code)
         )
-        insert into intent (order_id, operation, attempt, amount, currency, token, tries, next_try_at)
-        select order_id, operation, attempt, amount, currency, token, 1, now() + $10::bigint * interval '1 millisecond'
-        from unnest($4::uuid[], $5::text[], $6::int[], $7::bigint[], $8::text[], $9::text[])
-             as opened (order_id, operation, attempt, amount, currency, token)",
+        insert into intent (order_id, operation, amount, currency, token, tries, next_try_at)
+        select order_id, operation, amount, currency, token, 1, now() + $12::bigint * interval '1 millisecond'
+        from unnest($7::uuid[], $8::text[], $9::bigint[], $10::text[], $11::text[])
+             as opened (order_id, operation, amount, currency, token)",
         &gone.orders,
         &gone.operations as _,
-        &gone.attempts,
+        &done.amounts as _,
+        &done.currencies as _,
+        &codes as _,
+        now.to_sqlx(),
         &new.orders,
         &new.operations as _,
-        &new.attempts,
-        &amounts as _,
-        &currencies as _,
+        &asked.amounts as _,
+        &asked.currencies as _,
         &tokens as _,
         millis(lease),
     )
@@ -63,11 +72,11 @@ pub(crate) async fn take_due(conn: impl PgExecutor<'_>, limit: usize, lease: Dur
         r#"-- intents::take_due
         update intent
         set tries = tries + 1, next_try_at = now() + $2::bigint * interval '1 millisecond'
-        where (order_id, operation, attempt) in (
-            select order_id, operation, attempt from intent where next_try_at <= now()
+        where (order_id, operation) in (
+            select order_id, operation from intent where next_try_at <= now()
             order by next_try_at limit $1 for update skip locked
         )
-        returning order_id, operation, attempt, amount, currency, token, tries"#,
+        returning order_id, operation, amount, currency, token, tries"#,
         i64::try_from(limit).unwrap_or(i64::MAX),
         millis(lease),
     )
@@ -91,12 +100,11 @@ pub(crate) async fn try_later(conn: &mut PgConnection, later: &[(&Intent, Durati
     sqlx::query!(
         "-- intents::try_later
         update intent set next_try_at = now() + later.delay * interval '1 millisecond'
-        from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[]) as later (order_id, operation, attempt, delay)
+        from unnest($1::uuid[], $2::text[], $3::bigint[]) as later (order_id, operation, delay)
         where intent.order_id = later.order_id and intent.operation = later.operation
-          and intent.attempt = later.attempt and intent.next_try_at is not null",
+          and intent.next_try_at is not null",
         &keys.orders,
         &keys.operations as _,
-        &keys.attempts,
         &delays,
     )
     .execute(conn)
@@ -115,11 +123,10 @@ pub(crate) async fn park(conn: &mut PgConnection, parked: &[(&Intent, String)]) 
     sqlx::query!(
         "-- intents::park
         update intent set next_try_at = null, parked = now.reason
-        from unnest($1::uuid[], $2::text[], $3::int[], $4::text[]) as now (order_id, operation, attempt, reason)
-        where intent.order_id = now.order_id and intent.operation = now.operation and intent.attempt = now.attempt",
+        from unnest($1::uuid[], $2::text[], $3::text[]) as now (order_id, operation, reason)
+        where intent.order_id = now.order_id and intent.operation = now.operation",
         &keys.orders,
         &keys.operations as _,
-        &keys.attempts,
         &reasons as _,
     )
     .execute(conn)
@@ -155,8 +162,7 @@ pub(crate) struct StoredIntent {
 pub(crate) async fn of_order(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<Vec<StoredIntent>> {
     let rows = sqlx::query!(
         "-- intents::of_order
-        select operation, attempt, tries, next_try_at, parked from intent where order_id = $1
-        order by operation, attempt",
+        select operation, tries, next_try_at, parked from intent where order_id = $1 order by operation",
         order.as_uuid(),
     )
     .fetch_all(conn)
@@ -172,7 +178,6 @@ pub(crate) async fn of_order(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx:
 struct Row {
     order_id: Uuid,
     operation: String,
-    attempt: i32,
     amount: Option<i64>,
     currency: Option<String>,
     token: Option<String>,
@@ -181,7 +186,7 @@ struct Row {
 
 impl Row {
     fn intent(self) -> sqlx::Result<Intent> {
-        let Self { order_id, attempt, tries, .. } = self;
+        let Self { order_id, tries, .. } = self;
         let order = OrderId::from(order_id);
         let whole = |what| unreadable(order_id, what);
         let said = self.amount.zip(self.currency.as_deref());
@@ -195,9 +200,7 @@ impl Row {
             (Operation::Capture, Some(amount), _) => Act::Capture { authorization, amount },
             (Operation::Authorize | Operation::Capture, _, _) => return Err(whole("it has no whole intent")),
         };
-        debug_assert_eq!(attempt, 1, "there is one attempt of each operation");
-        let request = Request { key: ProviderKey::of(order, operation), order, act };
-        Ok(Intent { request, tries: u32::try_from(tries).unwrap_or(u32::MAX) })
+        Ok(Intent { request: Request::new(order, act), tries: u32::try_from(tries).unwrap_or(u32::MAX) })
     }
 }
 
@@ -206,7 +209,6 @@ impl Row {
 struct Keys {
     orders: Vec<Uuid>,
     operations: Vec<&'static str>,
-    attempts: Vec<i32>,
 }
 
 impl Keys {
@@ -215,9 +217,26 @@ impl Keys {
         for Intent { request, .. } in intents {
             keys.orders.push(request.order.as_uuid());
             keys.operations.push(request.act.operation().name());
-            keys.attempts.push(1);
         }
         keys
+    }
+}
+
+/// Amounts as two columns.
+#[derive(Default)]
+struct Amounts {
+    amounts: Vec<Option<i64>>,
+    currencies: Vec<Option<&'static str>>,
+}
+
+impl Amounts {
+    fn of(all: impl Iterator<Item = Option<Money>>) -> Self {
+        let mut columns = Self::default();
+        for amount in all {
+            columns.amounts.push(amount.map(|amount| amount.amount));
+            columns.currencies.push(amount.map(|amount| amount.currency.code()));
+        }
+        columns
     }
 }
 

@@ -1,58 +1,83 @@
 //! The ledger's rows.
 
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use jiff_sqlx::ToSqlx;
+use crate::ledger::{LedgerEntry, Link};
 
-use crate::ledger::LedgerEntry;
-
-/// Books `entries`.
-pub(crate) async fn insert(conn: &mut PgConnection, entries: &[LedgerEntry]) -> sqlx::Result<()> {
+/// Adds `entries` to the end of the chain, which nobody else can then until the transaction ends: call it last.
+pub(crate) async fn append(conn: &mut PgConnection, entries: &[LedgerEntry]) -> sqlx::Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
-    let orders: Vec<Uuid> = entries.iter().map(|entry| entry.order.as_uuid()).collect();
-    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.name()).collect();
-    let ats: Vec<jiff_sqlx::Timestamp> = entries.iter().map(|entry| entry.at.to_sqlx()).collect();
+    let end = sqlx::query!(
+        r#"-- ledger::append: the end of the chain
+        select seq, hash from ledger_end()"#
+    );
+    let end = end.fetch_one(&mut *conn).await?;
+    let mut end = end.seq.zip(end.hash).map(|(seq, hash)| Link { seq, hash });
+    let mut rows = Rows::default();
+    for entry in entries {
+        let link = entry.link(end.as_ref());
+        rows.push(entry, &link);
+        end = Some(link);
+    }
     sqlx::query!(
-        "-- ledger::insert
-        insert into ledger_entry (id, order_id, kind, at)
-        select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])",
-        &ids,
-        &orders,
-        &kinds as _,
-        &ats as _,
-    )
-    .execute(&mut *conn)
-    .await?;
-    insert_postings(conn, &ids, entries).await
-}
-
-async fn insert_postings(conn: &mut PgConnection, ids: &[Uuid], entries: &[LedgerEntry]) -> sqlx::Result<()> {
-    let lines = || {
-        let entries = ids.iter().zip(entries);
-        entries.flat_map(|(id, entry)| (1_i32..).zip(&entry.postings).map(|(line, posting)| (*id, line, posting)))
-    };
-    let entry_ids: Vec<Uuid> = lines().map(|(id, _, _)| id).collect();
-    let numbers: Vec<i32> = lines().map(|(_, line, _)| line).collect();
-    let accounts: Vec<&str> = lines().map(|(_, _, posting)| posting.account.name()).collect();
-    let amounts: Vec<i64> = lines().map(|(_, _, posting)| posting.amount.amount).collect();
-    let currencies: Vec<&str> = lines().map(|(_, _, posting)| posting.amount.currency.code()).collect();
-    sqlx::query!(
-        "-- ledger::insert_postings
-        insert into ledger_posting (entry_id, line, account, amount, currency)
-        select * from unnest($1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::text[])",
-        &entry_ids,
-        &numbers,
-        &accounts as _,
-        &amounts,
-        &currencies as _,
+        "-- ledger::append
+        with entry as (
+            insert into ledger_entry (seq, order_id, kind, at, hash)
+            select * from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bytea[])
+        )
+        insert into ledger_posting (seq, line, account, amount, currency)
+        select * from unnest($6::bigint[], $7::int[], $8::text[], $9::bigint[], $10::text[])",
+        &rows.seqs,
+        &rows.orders,
+        &rows.kinds as _,
+        &rows.ats as _,
+        &rows.hashes,
+        &rows.posting_seqs,
+        &rows.lines,
+        &rows.accounts as _,
+        &rows.amounts,
+        &rows.currencies as _,
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Entries and their postings as the columns of [`append`].
+#[derive(Default)]
+struct Rows {
+    seqs: Vec<i64>,
+    orders: Vec<Uuid>,
+    kinds: Vec<&'static str>,
+    ats: Vec<jiff_sqlx::Timestamp>,
+    hashes: Vec<Vec<u8>>,
+    posting_seqs: Vec<i64>,
+    lines: Vec<i32>,
+    accounts: Vec<&'static str>,
+    amounts: Vec<i64>,
+    currencies: Vec<&'static str>,
+}
+
+impl Rows {
+    fn push(&mut self, entry: &LedgerEntry, link: &Link) {
+        self.seqs.push(link.seq);
+        self.orders.push(entry.order.as_uuid());
+        self.kinds.push(entry.kind.name());
+        self.ats.push(entry.at.to_sqlx());
+        self.hashes.push(link.hash.clone());
+        for (line, posting) in (1..).zip(&entry.postings) {
+            self.posting_seqs.push(link.seq);
+            self.lines.push(line);
+            self.accounts.push(posting.account.name());
+            self.amounts.push(posting.amount.amount);
+            self.currencies.push(posting.amount.currency.code());
+        }
+    }
 }
 
 /// What one account holds in one currency. Unit: minor units of the currency.
@@ -66,15 +91,21 @@ pub(crate) struct AccountBalance {
     pub(crate) credits: i64,
 }
 
-/// Every account that has postings, in every currency it has them in.
-pub(crate) async fn trial_balance(conn: impl PgExecutor<'_>) -> sqlx::Result<Vec<AccountBalance>> {
+/// Every account that has postings, in every currency it has them in, folded up to and with `as_of`; without it, all.
+pub(crate) async fn trial_balance(
+    conn: impl PgExecutor<'_>,
+    as_of: Option<Timestamp>,
+) -> sqlx::Result<Vec<AccountBalance>> {
     sqlx::query_as!(
         AccountBalance,
         r#"-- ledger::trial_balance
         select account, currency,
                coalesce(sum(amount) filter (where amount > 0), 0)::bigint as "debits!",
                coalesce(-sum(amount) filter (where amount < 0), 0)::bigint as "credits!"
-        from ledger_posting group by account, currency order by account, currency"#,
+        from ledger_posting join ledger_entry using (seq)
+        where $1::timestamptz is null or at <= $1
+        group by account, currency order by account, currency"#,
+        as_of.map(|as_of| as_of.to_sqlx()) as _,
     )
     .fetch_all(conn)
     .await

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use billing::commands::Commands;
 use billing::over_http::OverHttp;
-use billing::provider::{Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
+use billing::provider::{Done, Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
 use billing::settle::{Desk, Pace, Worker};
 use contracts::billing::{BillingCommand, BillingEvent, PaymentToken};
 use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic};
@@ -145,6 +145,14 @@ impl Bench {
         state.fetch_one(&self.pool).await.unwrap()
     }
 
+    /// What each account holds, but for those that hold nothing.
+    pub(crate) async fn balances(&self) -> Vec<(&'static str, i64)> {
+        let query = "select account, sum(amount)::bigint from ledger_posting group by account
+                     having sum(amount) <> 0 order by account";
+        let rows: Vec<(String, i64)> = sqlx::query_as(query).fetch_all(&self.pool).await.unwrap();
+        rows.into_iter().map(|(account, balance)| (&*account.leak(), balance)).collect()
+    }
+
     pub(crate) async fn count(&self, what: &'static str) -> i64 {
         sqlx::query_scalar(what).fetch_one(&self.pool).await.unwrap()
     }
@@ -277,8 +285,9 @@ impl Watched {
         let mood = mood.wait_for(|mood| *mood != held).await.unwrap();
         match (&*mood, outcome) {
             (Mood::Silent, _) => Err(Unclear),
-            (Mood::Misstates, Outcome::Executed(Some(amount))) => {
-                Ok(Outcome::Executed(Some(Money::new(amount.amount + 1, amount.currency))))
+            (Mood::Misstates, Outcome::Executed(Done { amount: Some(amount), fee })) => {
+                let amount = Some(Money::new(amount.amount + 1, amount.currency));
+                Ok(Outcome::Executed(Done { amount, fee }))
             }
             (Mood::Talks | Mood::Misstates | Mood::Holds(_), outcome) => Ok(outcome),
         }

@@ -118,10 +118,28 @@ async fn the_trial_balance_adds_up() {
     let orders = [Order::with("tok_ok"), Order::with("tok_ok")];
     bench.send(&orders.map(|order| order.authorize())).await.unwrap();
     bench.answered(2).await;
+    let between: String =
+        sqlx::query_scalar("select to_json(max(at)) #>> '{}' from ledger_entry").fetch_one(&bench.pool).await.unwrap();
     bench.send(&orders.map(|order| order.capture())).await.unwrap();
     bench.answered(4).await;
-    let (_, seen) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
     let account = |name: &str, debits: i64, credits: i64| json!({"account": name, "currency": "EUR", "debits": debits, "credits": credits, "balance": debits - credits});
-    let expected = [account("customer_receipts", 0, 25_80), account("provider_receivable", 25_80, 0)];
+    let (_, seen) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
+    let expected = [
+        account("customer_receipts", 0, 25_80),
+        account("memo_authorized", 25_80, 25_80),
+        account("memo_customers", 25_80, 25_80),
+        account("provider_fees", 36, 0),
+        account("provider_receivable", 25_80, 36),
+    ];
     assert_eq!(seen, json!({ "accounts": expected }));
+
+    let path = format!("/v1/ledger/accounts?as_of={}", between.replace('+', "%2B"));
+    let (status, seen) = client.get(&path, Some(Principal::Operator)).await;
+    assert_eq!(status, 200, "{seen}");
+    let expected = [account("memo_authorized", 25_80, 0), account("memo_customers", 0, 25_80)];
+    assert_eq!(seen, json!({ "accounts": expected }), "as it was before the captures");
+    for nonsense in ["as_of=yesterday", "asof=2026-01-01T00:00:00Z"] {
+        let path = format!("/v1/ledger/accounts?{nonsense}");
+        assert_eq!(client.get(&path, Some(Principal::Operator)).await.0, 400, "{nonsense}");
+    }
 }
