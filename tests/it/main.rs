@@ -3,5 +3,6 @@
 
 mod buying;
 mod crashes;
+mod money;
 mod tidy;
 mod world;

@@ -29,8 +29,8 @@ impl State {
     pub async fn audit(&self) -> anyhow::Result<audit::Report> {
         let read_only = |url: &str| format!("{url}?options[default_transaction_read_only]=on");
         let Self { stores, .. } = self;
-        let stores =
-            Stores::connect(&read_only(&stores.orders), &read_only(&stores.billing), &stores.inventory).await?;
+        let (orders, billing) = (read_only(&stores.orders), read_only(&stores.billing));
+        let stores = Stores::connect(&orders, &billing, &stores.inventory, &stores.provider).await?;
         let running = stores.settle(SETTLE).await?;
         anyhow::ensure!(running == 0, "{running} sagas have not ended after {} s", SETTLE.as_secs());
         Ok(audit::check(&stores.read().await?))

@@ -13,8 +13,22 @@ use serde::Deserialize;
 use sqlx::{FromRow, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
+use super::witness::{Outcome, Witness};
+
 /// How long a store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The ledger's entries in the order of the chain. Billing makes the hashes in its program; here the database makes them
+/// again from its rows, by the rule that stands at the table.
+const ENTRIES: &str = "
+    select seq, order_id, kind, hash = sha256(before || convert_to(said, 'UTF8')) as sound
+    from (
+        select entry.seq, order_id, kind, hash, lag(hash, 1, '') over (order by entry.seq) as before,
+               concat_ws('|', entry.seq, order_id, kind, (extract(epoch from at) * 1000000)::bigint,
+                         string_agg(concat_ws(':', account, amount, currency), '|' order by line)) as said
+        from ledger_entry entry left join ledger_posting using (seq) group by entry.seq
+    ) as chain
+    order by seq";
 
 /// Read access to the stores of the three services.
 #[derive(Debug, Clone)]
@@ -22,6 +36,8 @@ pub struct Stores {
     orders: PgPool,
     billing: PgPool,
     inventory: Database,
+    /// The payment provider's URL.
+    provider: String,
 }
 
 /// What the three services have written down.
@@ -38,6 +54,8 @@ pub struct Books {
     pub(super) payments: BTreeMap<Uuid, Payment>,
     pub(super) entries: Vec<Entry>,
     pub(super) postings: Vec<Posting>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) witness: Witness,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -112,14 +130,16 @@ pub(super) struct Payment {
 
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Entry {
-    pub(super) id: Uuid,
+    pub(super) seq: i64,
     pub(super) order_id: Uuid,
     pub(super) kind: String,
+    /// Whether its hash is that of what it says after the hash before.
+    pub(super) sound: bool,
 }
 
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Posting {
-    pub(super) entry_id: Uuid,
+    pub(super) seq: i64,
     pub(super) account: String,
     pub(super) amount: i64,
     pub(super) currency: String,
@@ -130,7 +150,7 @@ impl Stores {
     ///
     /// # Errors
     /// If one of them cannot be reached.
-    pub async fn connect(orders: &str, billing: &str, inventory: &str) -> anyhow::Result<Self> {
+    pub async fn connect(orders: &str, billing: &str, inventory: &str, provider: &str) -> anyhow::Result<Self> {
         let pool = || PgPoolOptions::new().acquire_timeout(PATIENCE);
         let mut options = ClientOptions::parse(inventory).await.context("the MongoDB URL cannot be read")?;
         options.server_selection_timeout = Some(PATIENCE);
@@ -139,6 +159,7 @@ impl Stores {
             orders: pool().connect(orders).await.context("the order database cannot be reached")?,
             billing: pool().connect(billing).await.context("the billing database cannot be reached")?,
             inventory: inventory.default_database().context("the MongoDB URL names no database")?,
+            provider: provider.to_owned(),
         };
         let ping = stores.inventory.run_command(doc! { "ping": 1 }).await;
         ping.context("the inventory database cannot be reached")?;
@@ -178,7 +199,8 @@ impl Stores {
             rows(&self.orders, "select saga_id, (entry ->> 'seq')::int as seq from saga_log, json_array_elements(entries) as entry order by saga_id, seq").await?;
         let payments: Vec<Payment> =
             rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
-        let postings = "select entry_id, account, amount, currency from ledger_posting";
+        let postings = "select seq, account, amount, currency from ledger_posting order by seq, line";
+        let outcomes = "select order_id, operation, amount, currency, decline_code from payment_outcome";
         let holds: Vec<Hold> = self.documents("hold").await?;
         let mut books = Books {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
@@ -188,8 +210,10 @@ impl Stores {
             movements: self.documents("movement").await?,
             holds: holds.into_iter().map(|hold| (Uuid::from_bytes(hold.order.bytes()), hold)).collect(),
             payments: payments.into_iter().map(|payment| (payment.order_id, payment)).collect(),
-            entries: rows(&self.billing, "select id, order_id, kind from ledger_entry").await?,
+            entries: rows(&self.billing, ENTRIES).await?,
             postings: rows(&self.billing, postings).await?,
+            outcomes: rows(&self.billing, outcomes).await?,
+            witness: Witness::read(&self.provider).await?,
             saga_log: BTreeMap::new(),
         };
         for (saga, seq) in log {

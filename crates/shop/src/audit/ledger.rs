@@ -10,48 +10,109 @@ use super::{
 };
 
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
-    let mut postings: BTreeMap<Uuid, Vec<&Posting>> = BTreeMap::new();
-    let mut currencies: BTreeMap<&str, i128> = BTreeMap::new();
-    for posting in &books.postings {
-        postings.entry(posting.entry_id).or_default().push(posting);
-        *currencies.entry(&posting.currency).or_default() += i128::from(posting.amount);
-    }
-    let of = |entry: &Entry| postings.get(&entry.id).map_or(&[][..], Vec::as_slice);
-    let mut captures: BTreeMap<Uuid, Vec<&Entry>> = BTreeMap::new();
-    for entry in books.entries.iter().filter(|entry| entry.kind == "capture") {
-        captures.entry(entry.order_id).or_default().push(entry);
-    }
-    let entries: BTreeSet<Uuid> = books.entries.iter().map(|entry| entry.id).collect();
+    let ledger = Ledger::of(books);
+    let placed = books.entries.iter().zip(1..);
+    let ended = books.payments.values().filter(|payment| kinds(payment).is_some());
+    let captures = books.entries.iter().filter(|entry| entry.kind == "capture");
     let captured = books.payments.values().filter(|payment| payment.state == "captured");
     vec![
         Finding::of("L1 every entry is of one currency and sums to zero", &books.entries, |entry| {
-            let postings = of(entry);
+            let postings = ledger.postings(entry.seq);
             let sum: i128 = postings.iter().map(|posting| i128::from(posting.amount)).sum();
             let one = postings.iter().all(|posting| posting.currency == postings[0].currency);
-            let said = || format!("entry {}: {} postings, sum {sum}", entry.id, postings.len());
+            let said = || format!("entry {}: {} postings, sum {sum}", entry.seq, postings.len());
             (sum != 0 || !one || postings.len() < 2).then(said)
         }),
-        Finding::of("L1 every posting has its entry", postings.keys(), |id| {
-            (!entries.contains(id)).then(|| format!("the postings of entry {id}"))
+        Finding::of("L1 every posting has its entry", ledger.postings.keys(), |seq| {
+            let known = books.entries.binary_search_by_key(seq, |entry| entry.seq).is_ok();
+            (!known).then(|| format!("the postings of entry {seq}"))
         }),
-        Finding::of("L2 all postings of a currency sum to zero", &currencies, |(currency, sum)| {
+        Finding::of("L2 all postings of a currency sum to zero", &ledger.currencies, |(currency, sum)| {
             (*sum != 0).then(|| format!("{currency}: {sum}"))
         }),
-        Finding::of("L5 every captured payment has its one entry", captured, |payment| {
-            let booked = captures.get(&payment.order_id).map_or(&[][..], Vec::as_slice);
-            let fits = matches!(booked, [entry] if books_in_full(payment, of(entry)));
-            (!fits).then(|| format!("order {}: {} captures booked", payment.order_id, booked.len()))
+        Finding::of("L3 entries are numbered 1..n without gaps", placed, |(entry, place)| {
+            (entry.seq != place).then(|| format!("entry {} stands where {place} should", entry.seq))
         }),
-        Finding::of("L5 every capture booked has its payment", captures.keys(), |order| {
-            let fits = books.payments.get(order).is_some_and(|payment| payment.state == "captured");
-            (!fits).then(|| format!("order {order}"))
+        Finding::of("L3 every entry is what was hashed, and follows the one before", &books.entries, |entry| {
+            (!entry.sound).then(|| format!("entry {} of order {}", entry.seq, entry.order_id))
+        }),
+        Finding::of("L5 a payment that has ended has its entries and no others", ended, |payment| {
+            let booked = ledger.kinds.get(&payment.order_id).map_or(&[][..], Vec::as_slice);
+            (kinds(payment) != Some(booked))
+                .then(|| format!("order {}: {} with {booked:?}", payment.order_id, payment.state))
+        }),
+        Finding::of("L5 every captured payment is booked in full", captured, |payment| {
+            let balance = |account| ledger.balance(payment.order_id, account);
+            let paid = payment.amount.map(i128::from);
+            let owed = balance("provider_receivable") + balance("provider_fees");
+            let fits = Some(owed) == paid && Some(-balance("customer_receipts")) == paid;
+            (!fits).then(|| format!("order {}: {owed} is booked, {paid:?} was paid", payment.order_id))
+        }),
+        Finding::of("L5 every capture booked has its payment", captures, |entry| {
+            let fits = books.payments.get(&entry.order_id).is_some_and(|payment| payment.state == "captured");
+            (!fits).then(|| format!("order {}", entry.order_id))
+        }),
+        Finding::of("L6 nothing stays set aside for an order that has ended", &ledger.ended, |order| {
+            let (held, owed) = (ledger.balance(*order, "memo_authorized"), ledger.balance(*order, "memo_customers"));
+            (held != 0 || owed != 0).then(|| format!("order {order}: {held} and {owed}"))
         }),
     ]
 }
 
-/// Whether the provider owes us what the payment says, by one posting.
-fn books_in_full(payment: &Payment, postings: &[&Posting]) -> bool {
-    let mut owed = postings.iter().filter(|posting| posting.account == "provider_receivable");
-    let first = owed.next().map(|posting| (posting.amount, posting.currency.as_str()));
-    first.is_some() && owed.next().is_none() && first == payment.amount.zip(payment.currency.as_deref())
+/// What is booked of a payment that goes no further by itself; none of one that does.
+fn kinds(payment: &Payment) -> Option<&'static [&'static str]> {
+    match payment.state.as_str() {
+        "captured" => Some(&["authorization", "capture"]),
+        "voided" => Some(&["authorization", "release"]),
+        "refused" | "tombstone" => Some(&[]),
+        _ => None,
+    }
+}
+
+/// The ledger, by what is asked of it.
+pub(super) struct Ledger<'b> {
+    postings: BTreeMap<i64, Vec<&'b Posting>>,
+    currencies: BTreeMap<&'b str, i128>,
+    balances: BTreeMap<(Uuid, &'b str), i128>,
+    /// The kinds of each order's entries, sorted.
+    kinds: BTreeMap<Uuid, Vec<&'b str>>,
+    /// Orders with entries that go no further.
+    ended: BTreeSet<Uuid>,
+}
+
+impl<'b> Ledger<'b> {
+    pub(super) fn of(books: &'b Books) -> Self {
+        let mut ledger = Self {
+            postings: BTreeMap::new(),
+            currencies: BTreeMap::new(),
+            balances: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            ended: BTreeSet::new(),
+        };
+        let orders: BTreeMap<i64, Uuid> = books.entries.iter().map(|entry| (entry.seq, entry.order_id)).collect();
+        for posting in &books.postings {
+            ledger.postings.entry(posting.seq).or_default().push(posting);
+            *ledger.currencies.entry(&posting.currency).or_default() += i128::from(posting.amount);
+            if let Some(order) = orders.get(&posting.seq) {
+                *ledger.balances.entry((*order, &posting.account)).or_default() += i128::from(posting.amount);
+            }
+        }
+        for Entry { order_id, kind, .. } in &books.entries {
+            ledger.kinds.entry(*order_id).or_default().push(kind);
+            if books.orders.get(order_id).is_some_and(|order| order.status != "pending") {
+                ledger.ended.insert(*order_id);
+            }
+        }
+        ledger.kinds.values_mut().for_each(|kinds| kinds.sort_unstable());
+        ledger
+    }
+
+    fn postings(&self, seq: i64) -> &[&'b Posting] {
+        self.postings.get(&seq).map_or(&[], Vec::as_slice)
+    }
+
+    /// What `account` holds for `order`, in whatever currency: an order has one.
+    pub(super) fn balance(&self, order: Uuid, account: &str) -> i128 {
+        self.balances.get(&(order, account)).copied().unwrap_or_default()
+    }
 }

@@ -1,6 +1,6 @@
 //! Whether the books of the three services add up, each in itself and all with each other.
 //!
-//! Everything is read into [`Books`], and each predicate is a pure function of them, so that a test can plant a mistake
+//! Everything, and the payment provider's log, is read into [`Books`], and each predicate is a pure function of them, so that a test can plant a mistake
 //! and see it named. The letters are those of the predicates' families: I stock, O orders and sagas, L ledger, X across
 //! the stores. Those across stores hold only when no order is on its way, so the audit waits for that first.
 
@@ -13,6 +13,7 @@ mod sagas;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use books::{Books, Stores};
 pub use report::{Finding, Report, Verdict};
@@ -25,6 +26,7 @@ pub fn check(books: &Books) -> Report {
         sagas::findings(books),
         ledger::findings(books),
         across::findings(books),
+        witness::findings(books),
     ];
     Report { findings: findings.into_iter().flatten().collect() }
 }

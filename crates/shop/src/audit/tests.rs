@@ -14,6 +14,7 @@ use super::{
     Books, Finding, Stores, Verdict,
     books::{Entry, Hold, HoldLine, HoldState, Movement, Order, Payment, Posting, Saga, Stock},
     check,
+    witness::{Deed, Outcome},
 };
 
 /// A shop with one confirmed order for two mugs and one that was cancelled.
@@ -83,14 +84,41 @@ fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
             currency: Some("EUR".into()),
         },
     );
-    if payment == "captured" {
-        let entry_id = Uuid::now_v7();
-        books.entries.push(Entry { id: entry_id, order_id: id, kind: "capture".into() });
-        for (account, amount) in [("provider_receivable", 2580), ("customer_receipts", -2580)] {
-            books.postings.push(Posting { entry_id, account: account.into(), amount, currency: "EUR".into() });
-        }
-    }
+    book(books, id, payment);
     id
+}
+
+/// What billing and the provider have of a payment that was captured or voided.
+fn book(books: &mut Books, order: Uuid, payment: &str) {
+    let eur = |amount| Money::new(amount, Currency::EUR);
+    let mut entry = |kind: &str, postings: &[(&str, i64)]| {
+        let seq = i64::try_from(books.entries.len()).unwrap() + 1;
+        books.entries.push(Entry { seq, order_id: order, kind: kind.into(), sound: true });
+        for (account, amount) in postings {
+            let (account, currency) = ((*account).into(), "EUR".into());
+            books.postings.push(Posting { seq, account, amount: *amount, currency });
+        }
+    };
+    entry("authorization", &[("memo_authorized", 2580), ("memo_customers", -2580)]);
+    let free = [("memo_customers", 2580), ("memo_authorized", -2580)];
+    let (last, fee) = match payment {
+        "captured" => {
+            let taken = [("provider_receivable", 2580), ("customer_receipts", -2580)];
+            let kept = [("provider_fees", 36), ("provider_receivable", -36)];
+            entry("capture", &[free, taken, kept].concat());
+            ("capture", Some(eur(36)))
+        }
+        _ => {
+            entry("release", &free);
+            ("void", None)
+        }
+    };
+    for (operation, fee) in [("authorize", None), (last, fee)] {
+        let (operation, done, decline_code) = (operation.to_owned(), Some(eur(2580)), None);
+        books.witness.0.push(Deed { order, operation: operation.clone(), done, fee, decline_code });
+        let (amount, currency, decline_code) = (Some(2580), Some("EUR".into()), None);
+        books.outcomes.push(Outcome { order_id: order, operation, amount, currency, decline_code });
+    }
 }
 
 #[test]
@@ -128,7 +156,7 @@ impl Row {
             Self::Confirmed => shop.confirmed.to_string(),
             Self::Cancelled => shop.cancelled.to_string(),
             Self::Mug => "MUG".to_owned(),
-            Self::Entry => shop.books.entries[0].id.to_string(),
+            Self::Entry => "entry 1".to_owned(),
             Self::Euro => "EUR".to_owned(),
         }
     }
@@ -191,6 +219,25 @@ const PLANTED: &[Planted] = &[
     ("L1 every entry", Row::Entry, |shop| shop.books.postings.clear()),
     ("L1 every posting", Row::Entry, |shop| shop.books.entries.clear()),
     ("L5 every captured", Row::Confirmed, |shop| shop.books.entries.clear()),
+    ("L3 entries", Row::Entry, |shop| shop.books.entries[0].seq = 1_000),
+    ("L3 every entry", Row::Entry, |shop| shop.books.entries[0].sound = false),
+    ("L5 a payment", Row::Confirmed, |shop| shop.books.entries[1].kind = "release".into()),
+    ("L5 a payment", Row::Cancelled, |shop| drop(shop.books.entries.pop())),
+    ("L6", Row::Cancelled, |shop| shop.books.entries.last_mut().unwrap().order_id = shop.confirmed),
+    ("X4 the provider took", Row::Confirmed, |shop| shop.books.witness.0.push(shop.books.witness.0[1].clone())),
+    ("X4 the provider returned", Row::Confirmed, |shop| {
+        let deed = &shop.books.witness.0[1];
+        let done = Some(Money::new(2581, Currency::EUR));
+        shop.books.witness.0.push(Deed { operation: "refund".into(), done, ..deed.clone() });
+    }),
+    ("X4 what the provider took", Row::Confirmed, |shop| drop(shop.books.witness.0.remove(1))),
+    ("X4 what the provider took", Row::Confirmed, |shop| shop.books.witness.0[1].fee = None),
+    ("X4 what the provider took", Row::Confirmed, |shop| shop.books.witness.0.clear()),
+    ("X4 what the provider took", Row::Cancelled, |shop| shop.books.witness.0[3].operation = "capture".into()),
+    ("X4 what the provider set", Row::Cancelled, |shop| drop(shop.books.witness.0.pop())),
+    ("X4 what is written", Row::Confirmed, |shop| shop.books.outcomes[1].amount = Some(2579)),
+    ("X4 what is written", Row::Confirmed, |shop| shop.books.outcomes[1].decline_code = Some("no".into())),
+    ("X4 what is written", Row::Cancelled, |shop| drop(shop.books.witness.0.pop())),
 ];
 
 #[test]
@@ -223,7 +270,8 @@ async fn a_store_that_cannot_be_reached_is_named_and_soon() {
     let nobody = servers::free_port().unwrap();
     let postgres = format!("postgres://user:canary@127.0.0.1:{nobody}/orders");
     let mongo = format!("mongodb://127.0.0.1:{nobody}/inventory?directConnection=true");
-    let connecting = tokio::time::timeout(Duration::from_secs(20), Stores::connect(&postgres, &postgres, &mongo));
+    let connecting =
+        tokio::time::timeout(Duration::from_secs(20), Stores::connect(&postgres, &postgres, &mongo, "http://nobody"));
     let error = format!("{:#}", connecting.await.unwrap().unwrap_err());
     assert!(error.starts_with("the order database cannot be reached: ") && !error.contains("canary"), "{error}");
 }
