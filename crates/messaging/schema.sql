@@ -17,10 +17,14 @@ create publication outbox for table outbox with (publish = 'insert');
 
 -- Where the relay of the outbox stands: one row for each slot it reads.
 create table relay (
-    slot      text primary key,
+    slot         text primary key,
     -- The log is confirmed up to here; written before the slot hears of it. A slot that is ahead of this is not the one
     -- that was read before. Null: the slot is new. Then the messages of the outbox are sent again, ahead of the log.
-    confirmed pg_lsn
+    confirmed    pg_lsn,
+    -- How often the topics have lost what they had acknowledged, and one.
+    generation   bigint not null default 1,
+    -- The last offset that each partition has acknowledged: a list of topic, partition, offset.
+    acknowledged jsonb not null default '[]'
 );
 
 -- Messages this service has taken in. A second one of the same id is dropped.
@@ -29,11 +33,12 @@ create table inbox (
     received_at timestamptz not null default now()
 );
 
--- The next offset to read. Moves by compare-and-set in the transaction that holds the effect: whoever has lost the
--- partition fails there.
+-- The next offset to read, and the generation of the writer it belongs to. They move by compare-and-set in the
+-- transaction that holds the effect: whoever has lost the partition fails there.
 create table consumer_offset (
     topic       text not null,
     partition   int not null,
     next_offset bigint not null,
+    generation  bigint not null default 0,
     primary key (topic, partition)
 );

@@ -22,4 +22,17 @@ pub struct Position {
     pub from: i64,
     /// The next offset to read once the batch is done.
     pub to: i64,
+    /// The generation that the database had with `from`: the fence compares it, too.
+    pub from_generation: i64,
+    /// The generation of what the batch has read.
+    pub to_generation: i64,
+}
+
+/// Where a consumer has come to in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The highest generation of the writer that was read; 0 before the first message.
+    pub generation: i64,
+    /// The next offset to read.
+    pub offset: i64,
 }

@@ -1,6 +1,7 @@
 //! Where Kafka is, and the topics there.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -128,6 +129,33 @@ impl Broker {
                 Ok((partition.id(), low..high))
             });
             ends.collect()
+        };
+        tokio::task::spawn_blocking(ask).await.unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    /// Where each partition of `topics` ends. Topics that are missing are missing in the answer.
+    pub(crate) async fn ends_of(
+        &self,
+        topics: Vec<String>,
+    ) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, KafkaError> {
+        let admin: AdminClient<Quiet> = self.client_config().create_with_context(Quiet)?;
+        let broker = self.clone();
+        let ask = move || {
+            let client = admin.inner();
+            // Of all topics: one that is asked for by name is looked for until it is found.
+            let metadata = client.fetch_metadata(None, REQUEST_TIMEOUT)?;
+            let mut ends = BTreeMap::new();
+            for topic in topics {
+                let full_name = broker.full_name(&topic);
+                let Some(seen) = metadata.topics().iter().find(|seen| seen.name() == full_name) else { continue };
+                let mut partitions = BTreeMap::new();
+                for partition in seen.partitions() {
+                    let (_, high) = client.fetch_watermarks(&full_name, partition.id(), REQUEST_TIMEOUT)?;
+                    partitions.insert(partition.id(), high);
+                }
+                ends.insert(topic, partitions);
+            }
+            Ok(ends)
         };
         tokio::task::spawn_blocking(ask).await.unwrap_or(Err(KafkaError::Canceled))
     }

@@ -6,8 +6,10 @@
 //! [`HandleError::Fenced`]. Kafka's own offsets are written after the fact, for graphs of the lag.
 //!
 //! **Where reading begins.** At the stored offset. A stored 0 means "nothing read yet" and begins at whatever the topic
-//! still has. A stored offset above 0 that the topic no longer has (retention ate unread messages) or does not have yet
-//! (the topic lost its end, or was made anew) is [`ConsumerError::OutOfRange`]: going on would lose messages silently.
+//! still has. So does a stored offset that the topic no longer has (retention ate unread messages) or does not have yet
+//! (the topic lost its end, or was made anew), and so does a record of a higher generation than the stored one: its
+//! writer has found that the topic lost messages, and sends all again. What is read twice, the inbox drops. Each of these
+//! is logged in one line.
 
 mod caught_up;
 mod client;
@@ -21,7 +23,7 @@ use rdkafka::error::KafkaError;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Batch, Broker, Undecodable};
+use crate::{Batch, Broker, Place, Undecodable};
 pub use caught_up::caught_up;
 pub use record::{Flaw, Malformed};
 
@@ -39,9 +41,12 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Where the next offsets are kept: the consumer's own database.
 pub trait Offsets: Send + Sync + 'static {
-    /// The next offset to read of each of `partitions` of `topic`. One that has none yet gets 0.
-    fn load(&self, topic: &str, partitions: &[i32])
-    -> impl Future<Output = Result<HashMap<i32, i64>, BoxError>> + Send;
+    /// Where each of `partitions` of `topic` is to be read from. One that was never read gets generation 0 and offset 0.
+    fn load(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> impl Future<Output = Result<HashMap<i32, Place>, BoxError>> + Send;
 }
 
 /// Why a batch was not done. Nothing of it was.
@@ -71,20 +76,6 @@ pub enum ConsumerError {
     /// A record is no message of ours.
     #[error("a record is no message")]
     Malformed(#[from] Malformed),
-    /// The stored offset is not in the topic: see [the module](self).
-    #[error("{topic}/{partition}: {next} is next, but the topic has only {low} to {high}: messages are missing")]
-    OutOfRange {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// The stored offset.
-        next: i64,
-        /// The first offset that is still there.
-        low: i64,
-        /// One past the last.
-        high: i64,
-    },
     /// The thread that reads could not be started.
     #[error("the reading thread could not be started")]
     Thread(#[from] std::io::Error),
@@ -114,7 +105,7 @@ impl<O: Offsets> Consumer<O> {
     /// batch whose failure is [`HandleError::Ours`] is tried again, whole, until it is done or fenced.
     ///
     /// # Errors
-    /// [`ConsumerError`], when a message is at fault or messages are missing.
+    /// [`ConsumerError`], when a message is at fault.
     pub async fn run<H: Handler>(self, handler: H, stop: CancellationToken) -> Result<(), ConsumerError> {
         // If this future is dropped, the thread ends too.
         let stop = stop.child_token();

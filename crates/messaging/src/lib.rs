@@ -5,12 +5,14 @@ pub mod batch;
 pub mod broker;
 pub mod consumer;
 pub mod envelope;
+mod generation;
 pub mod mongo;
 pub mod pace;
 pub mod postgres;
 pub mod producer;
 
-pub use batch::{Batch, Position};
+pub use batch::{Batch, Place, Position};
 pub use broker::{Broker, Retention, TopicSpec};
 pub use consumer::{Consumer, HandleError, Handler, Offsets};
 pub use envelope::{Outgoing, Record, TooLarge, Undecodable};
+pub use generation::Loss;

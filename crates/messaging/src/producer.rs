@@ -11,10 +11,10 @@ use std::{
 
 use jiff::Timestamp;
 use rdkafka::{
-    ClientContext,
+    ClientContext, Message as _,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
 };
 use tokio::sync::{Notify, oneshot};
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::{
     Broker,
     broker::{self, Complaint},
+    generation::{Acknowledged, FIRST, Loss},
 };
 
 /// A row of an outbox as a relay reads it from the database's log: an [`Outgoing`](crate::Outgoing) that is committed.
@@ -45,6 +46,9 @@ pub struct Committed {
 /// A message was not, or perhaps not, written. Discard the producer and begin again from the last confirmed position.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DeliveryError {
+    /// A message was written where one had been before: a new generation must begin.
+    #[error(transparent)]
+    Loss(#[from] Loss),
     /// The broker or the client says so.
     #[error("a message could not be delivered")]
     Kafka(#[from] KafkaError),
@@ -60,6 +64,7 @@ pub struct Producer {
     inner: Option<ThreadedProducer<Context>>,
     prefix: String,
     source: String,
+    generation: String,
 }
 
 /// Done when the broker has all messages of one batch.
@@ -68,11 +73,27 @@ pub struct Producer {
 pub struct Delivery(oneshot::Receiver<Result<(), DeliveryError>>);
 
 impl Producer {
-    /// A producer whose messages come from `source`, the name of the service.
+    /// A producer whose messages come from `source`, the name of the service, and are of its first generation.
     ///
     /// # Errors
     /// If the settings are refused; the broker need not be there.
     pub fn new(broker: &Broker, source: &str) -> Result<Self, KafkaError> {
+        Self::of_generation(broker, source, FIRST, Acknowledged::default())
+    }
+
+    /// The same of a later generation, whose partitions have `acknowledged` so much.
+    pub(crate) fn of_generation(
+        broker: &Broker,
+        source: &str,
+        generation: i64,
+        acknowledged: Acknowledged,
+    ) -> Result<Self, KafkaError> {
+        let context = Context {
+            prefix: broker.prefix.clone(),
+            acknowledged: Mutex::new(acknowledged),
+            space: Notify::new(),
+            complaint: Complaint::default(),
+        };
         let inner = broker
             .client_config()
             .set("enable.idempotence", "true") // Implies acks=all and endless retries.
@@ -85,8 +106,11 @@ impl Producer {
             .set("max.in.flight.requests.per.connection", "1")
             .set("partitioner", "murmur2_random")
             .set("allow.auto.create.topics", "false")
-            .create_with_context(Context::default())?;
-        Ok(Self { inner: Some(inner), prefix: broker.prefix.clone(), source: source.to_owned() })
+            // A topic that vanishes is a failed delivery soon, and made anew by the relay.
+            .set("topic.metadata.propagation.max.ms", "5000")
+            .create_with_context(context)?;
+        let (prefix, source) = (broker.prefix.clone(), source.to_owned());
+        Ok(Self { inner: Some(inner), prefix, source, generation: generation.to_string() })
     }
 
     /// Queues `messages` behind all earlier ones, waiting while the queue is full.
@@ -108,7 +132,7 @@ impl Producer {
             let mut record = BaseRecord::with_opaque_to(&topic, Arc::clone(&batch))
                 .key(message.key.as_str())
                 .payload(message.payload.as_str())
-                .headers(headers(&self.source, message));
+                .headers(headers(&self.source, &self.generation, message));
             loop {
                 // Asked for before trying, so that space made in between is not missed.
                 let space = inner.context().space.notified();
@@ -123,6 +147,12 @@ impl Producer {
             }
         }
         Ok(Delivery(delivery))
+    }
+
+    /// What the partitions have acknowledged.
+    pub(crate) fn acknowledged(&self) -> Acknowledged {
+        let context = self.inner.as_ref().expect("only dropping takes it").context();
+        context.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -167,8 +197,9 @@ impl Outstanding {
 }
 
 /// What the producer's thread calls.
-#[derive(Default)]
 struct Context {
+    prefix: String,
+    acknowledged: Mutex<Acknowledged>,
     space: Notify,
     complaint: Complaint,
 }
@@ -185,28 +216,41 @@ impl ClientContext for Context {
     }
 }
 
+impl Context {
+    fn note(&self, message: &BorrowedMessage<'_>) -> Result<(), Loss> {
+        let topic = message.topic().strip_prefix(&self.prefix).unwrap_or(message.topic());
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        acknowledged.note(topic, message.partition(), message.offset())
+    }
+}
+
 impl ProducerContext for Context {
     type DeliveryOpaque = Arc<Outstanding>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
-        match result {
-            Ok(_) if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 => batch.finish(Ok(())),
-            Ok(_) => {}
-            Err((error, _)) => batch.finish(Err(error.clone().into())),
+        let written = match result {
+            Ok(message) => self.note(message).map_err(DeliveryError::from),
+            Err((error, _)) => Err(error.clone().into()),
+        };
+        match written {
+            Ok(()) if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 => batch.finish(Ok(())),
+            Ok(()) => {}
+            Err(error) => batch.finish(Err(error)),
         }
         self.space.notify_one();
     }
 }
 
 /// CloudEvents 1.0, binary mode. The time is that of the message id, a UUIDv7.
-fn headers(source: &str, message: &Committed) -> OwnedHeaders {
+fn headers(source: &str, generation: &str, message: &Committed) -> OwnedHeaders {
     let mut id = Uuid::encode_buffer();
-    let mut headers = OwnedHeaders::new_with_capacity(8)
+    let mut headers = OwnedHeaders::new_with_capacity(9)
         .insert(header("content-type", "application/json"))
         .insert(header("ce_specversion", "1.0"))
         .insert(header("ce_id", message.id.hyphenated().encode_lower(&mut id)))
         .insert(header("ce_type", &message.kind))
         .insert(header("ce_source", source))
+        .insert(header("ce_generation", generation))
         .insert(header("ce_subject", &message.key));
     if let Some(time) = minted_at(message.id) {
         headers = headers.insert(header("ce_time", &time.to_string()));
@@ -232,7 +276,7 @@ mod tests {
 
     use futures::FutureExt as _;
     use rdkafka::{
-        Message as _, Offset, TopicPartitionList,
+        Offset, TopicPartitionList,
         consumer::{BaseConsumer, Consumer as _},
         message::Headers as _,
         mocking::MockCluster,
@@ -332,7 +376,7 @@ mod tests {
             payload: "{}".into(),
             traceparent: Some("00-11-22-01".into()),
         };
-        let headers = headers("order", &message);
+        let headers = headers("order", "7", &message);
         let seen: Vec<(&str, &str)> =
             headers.iter().map(|header| (header.key, str::from_utf8(header.value.unwrap()).unwrap())).collect();
         assert_eq!(
@@ -343,6 +387,7 @@ mod tests {
                 ("ce_id", "0197f2a1-6c00-7000-8000-000000000000"),
                 ("ce_type", "order.placed.v1"),
                 ("ce_source", "order"),
+                ("ce_generation", "7"),
                 ("ce_subject", "42"),
                 ("ce_time", "2025-07-10T04:39:14.688Z"),
                 ("traceparent", "00-11-22-01"),

@@ -15,6 +15,50 @@ pub async fn kafka() -> &'static str {
     &BROKER.get_or_init(begin).await.0
 }
 
+/// A broker of one test's own, which can lose its data.
+#[derive(Debug)]
+pub struct TestKafka {
+    config: KafkaConfig,
+    server: Kafka,
+}
+
+impl TestKafka {
+    /// Starts one called `name`.
+    pub async fn new(name: &str) -> Self {
+        let config = config(name).unwrap_or_else(|error| panic!("no port for a Kafka of this test: {error}"));
+        Self { server: launch(&config).await, config }
+    }
+
+    /// Host and port.
+    pub fn brokers(&self) -> String {
+        self.server.brokers()
+    }
+
+    /// Kills it, removes its data and starts it again where it was.
+    pub async fn lose_all(&mut self) {
+        self.server.process().stop().await;
+        std::fs::remove_dir_all(&self.config.data).expect("the folder of a dead broker can be removed");
+        self.server = launch(&self.config).await;
+    }
+}
+
+async fn launch(config: &KafkaConfig) -> Kafka {
+    let started = async { Kafka::start(&run::fetched(Server::Kafka).await?, config).await };
+    started.await.unwrap_or_else(|error| panic!("no Kafka for this test: {error}"))
+}
+
+fn config(name: &str) -> Result<KafkaConfig, ServerError> {
+    let folder = run::folder();
+    Ok(KafkaConfig {
+        name: "Kafka for tests".into(),
+        data: folder.join(name),
+        log: folder.join(format!("{name}.log")),
+        port: free_port()?,
+        controller_port: free_port()?,
+        worth: Data::Throwaway,
+    })
+}
+
 async fn begin() -> (String, Option<Kafka>) {
     if let Ok(brokers) = env::var("TEST_KAFKA_BROKERS") {
         eprintln!("testkit: Kafka from TEST_KAFKA_BROKERS");
@@ -25,16 +69,8 @@ async fn begin() -> (String, Option<Kafka>) {
 }
 
 async fn start() -> Result<Kafka, ServerError> {
-    let folder = run::folder();
     let home = run::fetched(Server::Kafka).await?;
-    let config = KafkaConfig {
-        name: "Kafka for tests".into(),
-        data: folder.join("kafka"),
-        log: folder.join("kafka.log"),
-        port: free_port()?,
-        controller_port: free_port()?,
-        worth: Data::Throwaway,
-    };
+    let config = config("kafka")?;
     let broker = Kafka::start(&home, &config).await?;
     eprintln!("testkit: {} started on port {}", Server::Kafka.name(), config.port);
     Ok(broker)

@@ -15,7 +15,7 @@ mod mongo;
 mod postgres;
 mod run;
 
-pub use kafka::kafka;
+pub use kafka::{TestKafka, kafka};
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};
 pub use postgres::{TestDatabase, TestPostgres, postgres};
 pub use run::folder;

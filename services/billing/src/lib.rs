@@ -84,7 +84,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let consumer = Consumer::new(broker.clone(), &group, &reads, Offsets::new(pool.clone()), batch_max);
     tasks.spawn("consumer", consumer.run(commands, stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
-    let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned() };
+    let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned(), topics: topics::specs() };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
     let stopping = stop.clone();
     let router =

@@ -96,7 +96,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let consumer = Consumer::new(broker.clone(), &group, &[commands::TOPIC], offsets, config.batch_max as usize);
     tasks.spawn("consumer", consumer.run(app.commands(), stop.clone()));
     let stop_relay = stop.clone();
-    tasks.spawn("relay", async { messaging::mongo::relay::run(db, broker, SERVICE, stop_relay).await });
+    let relay = async move { messaging::mongo::relay::run(db, broker, SERVICE, &topics::specs(), stop_relay).await };
+    tasks.spawn("relay", relay);
     let stopping = stop.clone();
     let router = http::router(app).merge(web::health::routes(move || !stopping.is_cancelled()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));

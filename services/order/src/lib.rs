@@ -77,8 +77,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
-    let relay_config =
-        relay::RelayConfig { database_url: config.order_database_url.expose().clone(), slot, source: "order".into() };
+    let relay_config = relay::RelayConfig {
+        database_url: config.order_database_url.expose().clone(),
+        slot,
+        source: "order".into(),
+        topics: service::topics::specs(),
+    };
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
     let group = |name: &str| format!("{}{name}", config.topic_prefix);
     let consumer =

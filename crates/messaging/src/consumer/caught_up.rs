@@ -28,7 +28,9 @@ pub async fn caught_up(broker: &Broker, topic: &str, offsets: &impl Offsets) {
     let mut backoff = Backoff::new();
     loop {
         let wait = match offsets.load(topic, &partitions).await {
-            Ok(next) if ends.iter().all(|(partition, end)| next.get(partition).is_some_and(|next| next >= end)) => {
+            Ok(next)
+                if ends.iter().all(|(partition, end)| next.get(partition).is_some_and(|next| next.offset >= *end)) =>
+            {
                 return;
             }
             Ok(_) => LOOK_AGAIN,

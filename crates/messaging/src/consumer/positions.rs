@@ -1,8 +1,8 @@
-//! The next offset of each partition this member may read, as the database has it.
+//! Where each partition stands that this member may read: in the database, and in the topic.
 
 use std::collections::BTreeMap;
 
-use crate::{Batch, Position, Record};
+use crate::{Batch, Place, Position, Record};
 
 /// Empty until the offsets are loaded; a partition without a position is not read.
 #[derive(Debug, Default)]
@@ -15,24 +15,56 @@ struct Topic {
     /// At the broker.
     full_name: String,
     name: String,
-    next: BTreeMap<i32, i64>,
+    partitions: BTreeMap<i32, Reading>,
+}
+
+/// How one partition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// As the database has it.
+    pub(super) stored: Place,
+    /// The next offset to read; another than the stored one where reading began anew.
+    pub(super) next: i64,
+    /// The highest generation that was read.
+    pub(super) generation: i64,
+    /// Reading begins with the first record that the topic has, and it has not come yet.
+    pub(super) fresh: bool,
+}
+
+/// What to do with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due<'a> {
+    /// It is of this topic (without the prefix), and comes next.
+    Yes(&'a str),
+    /// Its partition is gone, or it is done already.
+    No,
+    /// Its generation is new: what we have read of the partition may have been replaced, so read it anew.
+    Anew,
 }
 
 impl Positions {
-    pub(super) fn set(&mut self, full_name: &str, name: &str, partition: i32, next: i64) {
+    pub(super) fn set(&mut self, full_name: &str, name: &str, partition: i32, reading: Reading) {
         let at = self.topics.iter().position(|topic| topic.name == name).unwrap_or_else(|| {
             let (full_name, name) = (full_name.to_owned(), name.to_owned());
-            self.topics.push(Topic { full_name, name, next: BTreeMap::new() });
+            self.topics.push(Topic { full_name, name, partitions: BTreeMap::new() });
             self.topics.len() - 1
         });
-        self.topics[at].next.insert(partition, next);
+        self.topics[at].partitions.insert(partition, reading);
     }
 
-    /// The name of the topic without its prefix, if the record at `offset` is due: not of a partition that is gone, and
-    /// not done already.
-    pub(super) fn due(&self, full_name: &str, partition: i32, offset: i64) -> Option<&str> {
-        let topic = self.topics.iter().find(|topic| topic.full_name == full_name)?;
-        topic.next.get(&partition).is_some_and(|next| offset >= *next).then_some(topic.name.as_str())
+    /// Whether the record of `generation` at `offset` is due.
+    pub(super) fn due(&mut self, full_name: &str, partition: i32, offset: i64, generation: i64) -> Due<'_> {
+        let Some(topic) = self.topics.iter_mut().find(|topic| topic.full_name == full_name) else { return Due::No };
+        let Some(reading) = topic.partitions.get_mut(&partition) else { return Due::No };
+        if generation > reading.generation && !reading.fresh {
+            return Due::Anew;
+        }
+        if offset < reading.next {
+            return Due::No;
+        }
+        reading.generation = reading.generation.max(generation);
+        reading.fresh = false;
+        Due::Yes(&topic.name)
     }
 
     /// `records`, which are due and in the order of their partitions, with how far they move each partition.
@@ -46,8 +78,15 @@ impl Positions {
                 |position: &&mut Position| position.partition == record.partition && position.topic == record.topic;
             if let Some(position) = positions.iter_mut().find(known) {
                 position.to = to;
-            } else if let Some(from) = self.next(&record.topic, record.partition) {
-                positions.push(Position { topic: record.topic.clone(), partition: record.partition, from, to });
+            } else if let Some(reading) = self.reading(&record.topic, record.partition) {
+                positions.push(Position {
+                    topic: record.topic.clone(),
+                    partition: record.partition,
+                    from: reading.stored.offset,
+                    to,
+                    from_generation: reading.stored.generation,
+                    to_generation: reading.generation,
+                });
             }
         }
         Batch { records, positions }
@@ -57,10 +96,12 @@ impl Positions {
     pub(super) fn advance(&mut self, moved: &[Position]) {
         for position in moved {
             let topic = self.topics.iter_mut().find(|topic| topic.name == position.topic);
-            if let Some(next) = topic.and_then(|topic| topic.next.get_mut(&position.partition))
-                && *next == position.from
+            let from = Place { generation: position.from_generation, offset: position.from };
+            if let Some(reading) = topic.and_then(|topic| topic.partitions.get_mut(&position.partition))
+                && reading.stored == from
             {
-                *next = position.to;
+                reading.stored = Place { generation: position.to_generation, offset: position.to };
+                reading.next = position.to;
             }
         }
     }
@@ -70,12 +111,12 @@ impl Positions {
         let topics = std::mem::take(&mut self.topics);
         topics
             .into_iter()
-            .flat_map(|topic| topic.next.into_keys().map(move |partition| (topic.full_name.clone(), partition)))
+            .flat_map(|topic| topic.partitions.into_keys().map(move |partition| (topic.full_name.clone(), partition)))
             .collect()
     }
 
-    fn next(&self, name: &str, partition: i32) -> Option<i64> {
-        self.topics.iter().find(|topic| topic.name == name)?.next.get(&partition).copied()
+    fn reading(&self, name: &str, partition: i32) -> Option<Reading> {
+        self.topics.iter().find(|topic| topic.name == name)?.partitions.get(&partition).copied()
     }
 }
 
@@ -97,14 +138,18 @@ mod tests {
     }
 
     fn position(topic: &str, partition: i32, from: i64, to: i64) -> Position {
-        Position { topic: topic.into(), partition, from, to }
+        Position { topic: topic.into(), partition, from, to, from_generation: 1, to_generation: 1 }
+    }
+
+    fn reading(next: i64) -> Reading {
+        Reading { stored: Place { generation: 1, offset: next }, next, generation: 1, fresh: false }
     }
 
     fn positions() -> Positions {
         let mut positions = Positions::default();
-        positions.set("x.a", "a", 0, 5);
-        positions.set("x.a", "a", 1, 0);
-        positions.set("x.b", "b", 0, 7);
+        positions.set("x.a", "a", 0, reading(5));
+        positions.set("x.a", "a", 1, reading(0));
+        positions.set("x.b", "b", 0, reading(7));
         positions
     }
 
@@ -117,11 +162,35 @@ mod tests {
 
     #[test]
     fn only_records_at_or_after_the_position_of_a_partition_that_is_ours_are_due() {
-        let positions = positions();
-        assert_eq!(positions.due("x.a", 0, 4), None);
-        assert_eq!(positions.due("x.a", 0, 5), Some("a"));
-        assert_eq!(positions.due("x.a", 2, 5), None);
-        assert_eq!(positions.due("a", 0, 5), None);
+        let mut positions = positions();
+        assert_eq!(positions.due("x.a", 0, 4, 1), Due::No);
+        assert_eq!(positions.due("x.a", 0, 5, 1), Due::Yes("a"));
+        assert_eq!(positions.due("x.a", 2, 5, 1), Due::No);
+        assert_eq!(positions.due("a", 0, 5, 1), Due::No);
+        assert_eq!(positions.due("x.a", 0, 4, 2), Due::Anew, "done already, but not what we did");
+    }
+
+    #[test]
+    fn a_new_generation_is_read_from_its_beginning_once() {
+        let mut positions = positions();
+        assert_eq!(positions.due("x.a", 0, 6, 2), Due::Anew, "what was before it may be new as well");
+        let stored = Place { generation: 1, offset: 5 };
+        positions.set("x.a", "a", 0, Reading { stored, next: 0, generation: 2, fresh: true });
+        assert_eq!(positions.due("x.a", 0, 0, 1), Due::Yes("a"), "what an old relay has sent meanwhile");
+        assert_eq!(positions.due("x.a", 0, 1, 2), Due::Yes("a"));
+        let batch = positions.batch(vec![record("a", 0, 0), record("a", 0, 1)]);
+        assert_eq!(batch.positions, [Position { from: 5, to: 2, to_generation: 2, ..position("a", 0, 0, 0) }]);
+        positions.advance(&batch.positions);
+        assert_eq!(positions.due("x.a", 0, 2, 2), Due::Yes("a"));
+        assert_eq!(positions.due("x.a", 0, 3, 3), Due::Anew);
+    }
+
+    #[test]
+    fn the_first_record_of_all_brings_its_generation() {
+        let mut positions = positions();
+        positions.set("x.a", "a", 0, Reading { stored: Place::default(), next: 40, generation: 0, fresh: true });
+        assert_eq!(positions.due("x.a", 0, 40, 3), Due::Yes("a"));
+        assert_eq!(positions.due("x.a", 0, 41, 4), Due::Anew);
     }
 
     #[test]
@@ -129,10 +198,10 @@ mod tests {
         let mut positions = positions();
         let moved = [position("a", 0, 5, 9), position("b", 0, 6, 10), position("a", 7, 0, 1)];
         positions.advance(&moved);
-        assert_eq!(positions.next("a", 0), Some(9));
-        assert_eq!(positions.next("b", 0), Some(7));
-        assert_eq!(positions.next("a", 7), None);
+        assert_eq!(positions.reading("a", 0), Some(reading(9)));
+        assert_eq!(positions.reading("b", 0), Some(reading(7)));
+        assert_eq!(positions.reading("a", 7), None);
         assert_eq!(positions.take().len(), 3);
-        assert_eq!(positions.next("a", 0), None);
+        assert_eq!(positions.reading("a", 0), None);
     }
 }

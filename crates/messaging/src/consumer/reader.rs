@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BoxError, Consumer, ConsumerError, HandleError, Handler, Offsets,
     client::{self, Change, Client, Partition},
-    positions::Positions,
+    positions::{Due, Positions, Reading},
     record,
 };
 use crate::{
-    Batch, Position, Record,
+    Batch, Place, Position, Record,
     backoff::Backoff,
     broker::{Complaint, chain},
     pace::Pace,
@@ -46,6 +46,8 @@ pub(super) struct Reader<O, H> {
     pace: Pace,
     /// Ours by the group's decision, but their offsets are not loaded yet.
     unloaded: Vec<Partition>,
+    /// To be read anew, for a record of this generation has come.
+    anew: BTreeMap<Partition, i64>,
     load_at: Instant,
     load_backoff: Backoff,
     complaint: Complaint,
@@ -79,6 +81,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             positions: Positions::default(),
             pace: Pace::new(),
             unloaded: Vec::new(),
+            anew: BTreeMap::new(),
             load_at: Instant::now(),
             load_backoff: Backoff::new(),
             complaint: Complaint::default(),
@@ -99,6 +102,9 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                 let batch = self.positions.batch(records);
                 self.settle(&batch)?;
             }
+            if !self.anew.is_empty() && self.unloaded.is_empty() {
+                self.reload()?;
+            }
         }
         Ok(())
     }
@@ -113,8 +119,15 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             let mut nothing_more = polled.is_none();
             match polled {
                 Some(Ok(message)) if change.is_none() => {
-                    if let Some(topic) = self.positions.due(message.topic(), message.partition(), message.offset()) {
-                        records.push(record::read(&message, topic)?);
+                    let generation = record::generation(&message);
+                    let partition = (message.topic(), message.partition());
+                    match self.positions.due(partition.0, partition.1, message.offset(), generation) {
+                        Due::Yes(topic) => records.push(record::read(&message, topic)?),
+                        Due::No => {}
+                        Due::Anew => {
+                            self.anew.insert((partition.0.to_owned(), partition.1), generation);
+                            break;
+                        }
                     }
                 }
                 // Read again after the change.
@@ -179,9 +192,11 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             let load = self.settings.offsets.load(topic, &partitions);
             let offsets = self.runtime.block_on(async { timeout(LOAD_TIMEOUT, load).await })??;
             for partition in partitions {
-                let next = offsets.get(&partition).copied().ok_or("an offset is missing")?;
+                let stored = offsets.get(&partition).copied().ok_or("an offset is missing")?;
                 let (low, high) = self.client.fetch_watermarks(full_name, partition, LOAD_TIMEOUT)?;
-                loaded.push(Loaded { full_name: full_name.into(), topic: topic.into(), partition, next, low, high });
+                let generation = self.anew.get(&(full_name.to_owned(), partition)).copied();
+                let (full_name, topic) = (full_name.to_owned(), topic.to_owned());
+                loaded.push(Loaded { full_name, topic, partition, stored, generation, low, high });
             }
         }
         Ok(loaded)
@@ -190,12 +205,15 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
     fn begin(&mut self, loaded: Vec<Loaded>) -> Result<(), ConsumerError> {
         let mut assignment = TopicPartitionList::new();
         for one in loaded {
-            let begin = one.begin()?;
+            let reading = one.reading();
+            // Also the last one that is done: its generation tells whether it is still the topic that was read.
+            let begin = if reading.fresh { reading.next } else { (reading.next - 1).max(one.low) };
             assignment.add_partition_offset(&one.full_name, one.partition, Offset::Offset(begin))?;
-            self.positions.set(&one.full_name, &one.topic, one.partition, one.next);
+            self.positions.set(&one.full_name, &one.topic, one.partition, reading);
         }
         self.client.assign(&assignment)?;
         self.unloaded.clear();
+        self.anew.clear();
         Ok(())
     }
 
@@ -318,24 +336,46 @@ async fn attempts<H: Handler>(handler: &H, batch: &Batch, stop: &CancellationTok
     }
 }
 
-/// A partition, its stored offset and its ends.
+/// A partition, its stored place and its ends.
 struct Loaded {
     full_name: String,
     topic: String,
     partition: i32,
-    next: i64,
+    stored: Place,
+    /// Read it anew, because of this generation.
+    generation: Option<i64>,
     low: i64,
     high: i64,
 }
 
 impl Loaded {
     /// Where to begin: see [`super`].
-    fn begin(&self) -> Result<i64, ConsumerError> {
-        let Self { partition, next, low, high, .. } = *self;
-        match next {
-            0 => Ok(low),
-            next if (low..=high).contains(&next) => Ok(next),
-            _ => Err(ConsumerError::OutOfRange { topic: self.topic.clone(), partition, next, low, high }),
+    fn reading(&self) -> Reading {
+        let Self { topic, partition, stored, low, high, .. } = self;
+        let at = format!("{topic}/{partition}");
+        let from_low = |generation| Reading { stored: *stored, next: *low, generation, fresh: true };
+        match (self.generation, stored.offset) {
+            (Some(generation), _) if generation > stored.generation => {
+                tracing::warn!(at, from = low, generation, known = stored.generation, "a new generation is read anew");
+                from_low(generation)
+            }
+            (_, 0) => from_low(stored.generation),
+            (_, next) if (*low..=*high).contains(&next) => {
+                Reading { stored: *stored, next, generation: stored.generation, fresh: false }
+            }
+            (_, next) if next < *low => {
+                tracing::error!(
+                    at,
+                    next,
+                    low,
+                    "unread messages are gone from the topic: their owner must republish them"
+                );
+                from_low(stored.generation)
+            }
+            (_, next) => {
+                tracing::warn!(at, next, low, high, "the topic has lost its end or was made anew, it is read anew");
+                from_low(stored.generation)
+            }
         }
     }
 }
@@ -344,17 +384,23 @@ impl Loaded {
 mod tests {
     use super::*;
 
-    fn begin(next: i64, low: i64, high: i64) -> Result<i64, ConsumerError> {
-        Loaded { full_name: "x.a".into(), topic: "a".into(), partition: 0, next, low, high }.begin()
+    fn reading(next: i64, low: i64, high: i64, generation: Option<i64>) -> (i64, i64, bool) {
+        let stored = Place { generation: 2, offset: next };
+        let loaded = Loaded { full_name: "x.a".into(), topic: "a".into(), partition: 0, stored, generation, low, high };
+        let reading = loaded.reading();
+        assert_eq!(reading.stored, stored, "what the fence compares");
+        (reading.next, reading.generation, reading.fresh)
     }
 
     #[test]
-    fn reading_begins_at_the_stored_offset_and_never_skips_silently() {
-        assert_eq!(begin(0, 0, 0).unwrap(), 0);
-        assert_eq!(begin(0, 40, 50).unwrap(), 40);
-        assert_eq!(begin(40, 40, 50).unwrap(), 40);
-        assert_eq!(begin(50, 40, 50).unwrap(), 50);
-        assert!(matches!(begin(39, 40, 50), Err(ConsumerError::OutOfRange { next: 39, low: 40, high: 50, .. })));
-        assert!(matches!(begin(51, 40, 50), Err(ConsumerError::OutOfRange { next: 51, .. })));
+    fn reading_begins_at_the_stored_offset_or_else_with_all_there_is() {
+        assert_eq!(reading(0, 0, 0, None), (0, 2, true));
+        assert_eq!(reading(0, 40, 50, None), (40, 2, true));
+        assert_eq!(reading(40, 40, 50, None), (40, 2, false));
+        assert_eq!(reading(50, 40, 50, None), (50, 2, false));
+        assert_eq!(reading(39, 40, 50, None), (40, 2, true), "retention was quicker");
+        assert_eq!(reading(51, 40, 50, None), (40, 2, true), "made anew");
+        assert_eq!(reading(45, 40, 50, Some(3)), (40, 3, true), "a new generation");
+        assert_eq!(reading(45, 40, 50, Some(2)), (45, 2, false), "another instance has met it first");
     }
 }

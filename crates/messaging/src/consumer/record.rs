@@ -39,6 +39,12 @@ pub enum Flaw {
     Kind,
 }
 
+/// The generation of the relay that sent `message`; 0 if it does not say.
+pub(super) fn generation(message: &BorrowedMessage<'_>) -> i64 {
+    let header = message.headers().and_then(|headers| headers.iter().find(|header| header.key == "ce_generation"));
+    header.and_then(|header| text(header.value)).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// `message` as the record of `topic`, the name without the prefix.
 pub(super) fn read(message: &BorrowedMessage<'_>, topic: &str) -> Result<Record, Malformed> {
     let malformed =

@@ -47,8 +47,8 @@ async fn move_offsets(session: &mut ClientSession, db: &Database, positions: &[P
         .map(|position| {
             let id = offsets::id(&position.topic, position.partition);
             Statement::new(
-                doc! { "_id": id, "next_offset": position.from },
-                doc! { "$set": { "next_offset": position.to } },
+                doc! { "_id": id, "generation": position.from_generation, "next_offset": position.from },
+                doc! { "$set": { "generation": position.to_generation, "next_offset": position.to } },
             )
         })
         .collect();

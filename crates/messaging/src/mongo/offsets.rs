@@ -8,7 +8,7 @@ use mongodb::{Database, options::ReadConcern};
 use serde::Deserialize;
 
 use super::{CONSUMER_OFFSET, Statement, update};
-use crate::consumer::BoxError;
+use crate::{Place, consumer::BoxError};
 
 /// The stored offsets of one database.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Offsets {
 struct Stored {
     #[serde(rename = "_id")]
     id: String,
+    #[serde(default)]
+    generation: i64,
     next_offset: i64,
 }
 
@@ -30,13 +32,18 @@ impl Offsets {
         Self { db }
     }
 
-    async fn next_offsets(&self, topic: &str, partitions: &[i32]) -> mongodb::error::Result<HashMap<i32, i64>> {
+    async fn places(&self, topic: &str, partitions: &[i32]) -> mongodb::error::Result<HashMap<i32, Place>> {
         let partition_of: HashMap<String, i32> =
             partitions.iter().map(|partition| (id(topic, *partition), *partition)).collect();
         let ids: Vec<&String> = partition_of.keys().collect();
         let missing: Vec<Statement> = ids
             .iter()
-            .map(|id| Statement::upsert(doc! { "_id": id }, doc! { "$setOnInsert": { "next_offset": 0_i64 } }))
+            .map(|id| {
+                Statement::upsert(
+                    doc! { "_id": id },
+                    doc! { "$setOnInsert": { "generation": 0_i64, "next_offset": 0_i64 } },
+                )
+            })
             .collect();
         update::run(None, &self.db, CONSUMER_OFFSET, &missing).await?;
         let stored: Vec<Stored> = self
@@ -47,13 +54,14 @@ impl Offsets {
             .await?
             .try_collect()
             .await?;
-        Ok(stored.into_iter().map(|row| (partition_of[&row.id], row.next_offset)).collect())
+        let place = |row: &Stored| Place { generation: row.generation, offset: row.next_offset };
+        Ok(stored.iter().map(|row| (partition_of[&row.id], place(row))).collect())
     }
 }
 
 impl crate::Offsets for Offsets {
-    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, i64>, BoxError> {
-        Ok(self.next_offsets(topic, partitions).await?)
+    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, Place>, BoxError> {
+        Ok(self.places(topic, partitions).await?)
     }
 }
 

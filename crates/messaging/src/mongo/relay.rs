@@ -28,14 +28,15 @@ pub(super) use position::create as create_position;
 
 use self::{
     changes::{Begin, Changes, News},
-    position::{Claim, Position},
+    position::{Claim, Position, Standing},
     rescan::Rescan,
     settling::Settling,
 };
 use crate::{
-    Broker,
+    Broker, Loss, TopicSpec,
     backoff::Backoff,
-    broker::chain,
+    broker::{TopicError, chain},
+    generation::Acknowledged,
     producer::{Committed, DeliveryError, Producer},
 };
 
@@ -45,6 +46,10 @@ const RENEWAL: Duration = Duration::from_secs(1);
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a relay in waiting looks whether the position is free.
 const LOOK: Duration = Duration::from_millis(250);
+/// Between two looks whether the topics still have what they had, and how long one may take: shorter than others wait
+/// before they think us dead.
+const LOOK_FOR_LOSSES: Duration = Duration::from_secs(5);
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// The most batches sent and not yet acknowledged. All their messages fit into the producer's queue of 100,000, so
 /// sending never waits and renewals stay on time.
 const MAX_IN_FLIGHT: usize = 16;
@@ -80,18 +85,38 @@ enum Interruption {
     Database(#[from] mongodb::error::Error),
     #[error("the database is silent")]
     Silence,
-    #[error("the producer cannot be made")]
-    Producer(#[from] rdkafka::error::KafkaError),
+    #[error("Kafka's client cannot do it")]
+    Client(#[from] rdkafka::error::KafkaError),
+    #[error("the topics are not as they must be")]
+    Topics(#[from] TopicError),
     #[error("the broker failed")]
-    Delivery(#[from] DeliveryError),
+    Delivery(#[source] DeliveryError),
+    #[error("a new generation must begin")]
+    Loss(#[source] Loss),
 }
 
-/// Sends the outbox of `db` in the name of `source` until `stop`, starting again by itself after errors.
+impl From<DeliveryError> for Interruption {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Loss(loss) => Self::Loss(loss),
+            DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
+        }
+    }
+}
+
+/// Sends the outbox of `db` in the name of `source` until `stop`, starting again by itself after errors. The `topics` are
+/// those it writes; they are made anew when they vanish.
 ///
 /// # Errors
 /// [`RelayError`]: what only a person can mend.
-pub async fn run(db: Database, broker: Broker, source: &str, stop: CancellationToken) -> Result<(), RelayError> {
-    let relay = Relay { position: Position::of(&db), db, broker, source };
+pub async fn run(
+    db: Database,
+    broker: Broker,
+    source: &str,
+    topics: &[TopicSpec],
+    stop: CancellationToken,
+) -> Result<(), RelayError> {
+    let relay = Relay { position: Position::of(&db), db, broker, source, topics };
     let ended = stop.run_until_cancelled(relay.run()).await;
     // Whatever the end, another one may begin at once.
     match timeout(FAREWELL, relay.position.give_up()).await {
@@ -112,6 +137,7 @@ struct Relay<'a> {
     db: Database,
     broker: Broker,
     source: &'a str,
+    topics: &'a [TopicSpec],
 }
 
 impl Relay<'_> {
@@ -134,16 +160,26 @@ impl Relay<'_> {
     }
 
     async fn hold_and_stream(&self) -> Result<Infallible, Interruption> {
-        let token = self.take_position().await?;
-        let ended = self.stream(token).await;
+        let standing = self.take_position().await?;
+        let generation = standing.generation;
+        let ended = self.stream(standing).await;
         if let Err(Interruption::TokenLost(_) | Interruption::Final(RelayError::OutboxGone)) = ended {
             self.position.forget_token().await?;
+        }
+        if let Err(Interruption::Loss(loss)) = &ended {
+            self.position.begin_generation_after(generation).await?;
+            tracing::warn!(%loss, generation = generation + 1, "a topic has lost messages: a new generation begins");
         }
         ended
     }
 
-    async fn stream(&self, token: Option<Document>) -> Result<Infallible, Interruption> {
-        let mut producer = Producer::new(&self.broker, self.source)?;
+    async fn stream(&self, standing: Standing) -> Result<Infallible, Interruption> {
+        let Standing { token, generation, acknowledged } = standing;
+        self.broker.ensure_topics(self.topics).await?;
+        if let Some(loss) = acknowledged.loss(&self.broker).await? {
+            return Err(Interruption::Loss(loss));
+        }
+        let mut producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged)?;
         let (mut rescan, begin) = match token {
             Some(token) => (None, Begin::After(token)),
             None => {
@@ -157,12 +193,18 @@ impl Relay<'_> {
         let mut sent_again = 0;
         let mut renewal = interval(RENEWAL);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tracing::info!("the relay streams the outbox");
+        let mut look = interval(LOOK_FOR_LOSSES);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tracing::info!(generation, "the relay streams the outbox");
         loop {
             let room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
-                _ = renewal.tick() => self.renew(settling.settled(Instant::now())).await?,
+                _ = renewal.tick() => {
+                    let settled = settling.settled(Instant::now());
+                    self.renew(settled.map(|token| (token, producer.acknowledged()))).await?;
+                }
+                _ = look.tick(), if in_flight.is_empty() => self.look_for_losses(&producer).await?,
                 Some(delivered) = in_flight.next() => settling.acknowledged(delivered?),
                 messages = next_of(&mut rescan), if room && rescan.is_some() => {
                     let messages = messages?;
@@ -183,11 +225,11 @@ impl Relay<'_> {
     }
 
     /// Waits until the position is ours.
-    async fn take_position(&self) -> Result<Option<Document>, Interruption> {
+    async fn take_position(&self) -> Result<Standing, Interruption> {
         let mut waits = false;
         loop {
             match self.position.claim().await? {
-                Claim::Held(token) => return Ok(token),
+                Claim::Held(standing) => return Ok(standing),
                 Claim::Missing => return Err(RelayError::NotPrepared.into()),
                 Claim::Busy if waits => {}
                 Claim::Busy => {
@@ -199,8 +241,20 @@ impl Relay<'_> {
         }
     }
 
-    async fn renew(&self, token: Option<Document>) -> Result<(), Interruption> {
-        match timeout(RENEWAL_PATIENCE, self.position.renew(token)).await {
+    /// Whether the topics still have what they had. Not while much is going on: then the producer finds out.
+    async fn look_for_losses(&self, producer: &Producer) -> Result<(), Interruption> {
+        match timeout(LOOK_PATIENCE, producer.acknowledged().loss(&self.broker)).await {
+            Ok(Ok(Some(loss))) => Err(Interruption::Loss(loss)),
+            Ok(Ok(None)) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!("Kafka cannot be asked what it still has");
+                Ok(())
+            }
+        }
+    }
+
+    async fn renew(&self, moved: Option<(Document, Acknowledged)>) -> Result<(), Interruption> {
+        match timeout(RENEWAL_PATIENCE, self.position.renew(moved)).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(Interruption::Displaced),
             Ok(Err(error)) => Err(error.into()),
@@ -221,8 +275,7 @@ fn tell(sent_again: usize) {
     if sent_again > 0 {
         tracing::warn!(
             messages = sent_again,
-            "the database's log no longer had the place where the relay stopped: all retained messages are sent again, \
-             ahead of the log"
+            "place or generation are new: all retained messages are sent again, ahead of the log"
         );
     }
 }

@@ -13,7 +13,7 @@ use crate::{Batch, HandleError, Record};
 /// have the same batch one waits here, and is fenced when the other commits.
 ///
 /// # Errors
-/// [`HandleError::Fenced`] if an offset is not where the batch began. The transaction must not be committed then.
+/// [`HandleError::Fenced`] if a partition is not where the batch began. The transaction must not be committed then.
 pub async fn accept<'b>(conn: &mut PgConnection, batch: &'b Batch) -> Result<Vec<&'b Record>, HandleError> {
     let mut positions: Vec<_> = batch.positions.iter().collect();
     positions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -21,6 +21,8 @@ pub async fn accept<'b>(conn: &mut PgConnection, batch: &'b Batch) -> Result<Vec
     let partitions: Vec<i32> = positions.iter().map(|position| position.partition).collect();
     let from: Vec<i64> = positions.iter().map(|position| position.from).collect();
     let to: Vec<i64> = positions.iter().map(|position| position.to).collect();
+    let from_generations: Vec<i64> = positions.iter().map(|position| position.from_generation).collect();
+    let to_generations: Vec<i64> = positions.iter().map(|position| position.to_generation).collect();
     let ids: Vec<Uuid> = batch.records.iter().map(|record| record.id).collect();
     // One round trip. `fresh` reads the count of `moved`, so the offsets are locked before the inbox is touched, and the
     // inbox is not touched at all by a batch that is fenced. Two batches that share partitions (one of them a zombie's)
@@ -28,11 +30,13 @@ pub async fn accept<'b>(conn: &mut PgConnection, batch: &'b Batch) -> Result<Vec
     let (moved, fresh): (i64, Vec<Uuid>) = sqlx::query_as(
         "-- inbox::accept
          with step as (
-             select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) as step (topic, partition, since, upto)
+             select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $6::bigint[], $7::bigint[])
+                  as step (topic, partition, since, upto, since_generation, upto_generation)
          ), moved as (
-             update consumer_offset stored set next_offset = step.upto
+             update consumer_offset stored set generation = step.upto_generation, next_offset = step.upto
              from step
              where stored.topic = step.topic and stored.partition = step.partition and stored.next_offset = step.since
+               and stored.generation = step.since_generation
              returning 1
          ), fence as (
              select count(*) as moved from moved
@@ -49,6 +53,8 @@ pub async fn accept<'b>(conn: &mut PgConnection, batch: &'b Batch) -> Result<Vec
     .bind(from)
     .bind(to)
     .bind(ids)
+    .bind(from_generations)
+    .bind(to_generations)
     .fetch_one(conn)
     .await?;
     if usize::try_from(moved) != Ok(positions.len()) {

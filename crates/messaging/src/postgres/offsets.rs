@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::PgPool;
 
-use crate::consumer::BoxError;
+use crate::{Place, consumer::BoxError};
 
 /// The offsets in one database.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl Offsets {
 }
 
 impl crate::Offsets for Offsets {
-    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, i64>, BoxError> {
+    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, Place>, BoxError> {
         sqlx::query(
             "-- Offsets::load: partitions read for the first time
              insert into consumer_offset (topic, partition, next_offset)
@@ -31,14 +31,17 @@ impl crate::Offsets for Offsets {
         .bind(partitions)
         .execute(&self.db)
         .await?;
-        let offsets: Vec<(i32, i64)> = sqlx::query_as(
+        let places: Vec<(i32, i64, i64)> = sqlx::query_as(
             "-- Offsets::load
-             select partition, next_offset from consumer_offset where topic = $1 and partition = any($2)",
+             select partition, generation, next_offset from consumer_offset where topic = $1 and partition = any($2)",
         )
         .bind(topic)
         .bind(partitions)
         .fetch_all(&self.db)
         .await?;
-        Ok(offsets.into_iter().collect())
+        Ok(places
+            .into_iter()
+            .map(|(partition, generation, offset)| (partition, Place { generation, offset }))
+            .collect())
     }
 }

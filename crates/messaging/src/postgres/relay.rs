@@ -85,7 +85,7 @@ pub async fn run(config: RelayConfig, pool: PgPool, broker: Broker, stop: Cancel
         let began = Instant::now();
         // Looked at first, because the failed attempt of a waiting replica would be an error in the logs of both sides.
         let ended = match slot::state(&pool, slot).await {
-            Ok(State::Free) => stream(replication.clone(), &pool, &broker, &config.source, &stop).await,
+            Ok(State::Free) => stream(replication.clone(), &config, &pool, &broker, &stop).await,
             Ok(State::Busy) => Err(StreamError::SlotInUse),
             Ok(State::Missing | State::Lost) => match slot::create(&pool, slot).await {
                 Ok(()) => continue,

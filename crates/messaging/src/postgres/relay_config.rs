@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::TopicSpec;
+
 /// What a relay needs to know. Its `Debug` shows no password.
 #[derive(Clone)]
 pub struct RelayConfig {
@@ -11,11 +13,13 @@ pub struct RelayConfig {
     pub slot: String,
     /// The name of the service: `ce_source` of its messages.
     pub source: String,
+    /// The topics it writes; made anew when they vanish.
+    pub topics: Vec<TopicSpec>,
 }
 
 impl fmt::Debug for RelayConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database_url: _, slot, source } = self;
+        let Self { database_url: _, slot, source, topics: _ } = self;
         f.debug_struct("RelayConfig").field("slot", slot).field("source", source).finish_non_exhaustive()
     }
 }
@@ -27,7 +31,8 @@ mod tests {
     #[test]
     fn the_password_is_not_shown() {
         let database_url = "postgres://user:canary@host/database".to_owned();
-        let shown = format!("{:?}", RelayConfig { database_url, slot: "slot".into(), source: "order".into() });
+        let shown =
+            format!("{:?}", RelayConfig { database_url, slot: "slot".into(), source: "order".into(), topics: vec![] });
         assert!(shown.contains("slot") && !shown.contains("canary"), "{shown}");
     }
 }

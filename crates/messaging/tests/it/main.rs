@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests have no database when they are built, and no task supervisor")]
 
 mod consuming;
+mod generations;
 mod losing;
 mod measure;
 mod relaying;

@@ -59,6 +59,10 @@ impl Bench {
 
     /// On a cluster of the test's own.
     pub(crate) async fn on(postgres: &testkit::TestPostgres) -> Self {
+        Self::of(postgres, testkit::kafka().await).await
+    }
+
+    pub(crate) async fn of(postgres: &testkit::TestPostgres, brokers: &str) -> Self {
         let testkit::TestDatabase { url, pool: db } = postgres.database().await;
         let name = url.rsplit_once('/').unwrap().1.to_owned();
         sqlx::raw_sql(include_str!("../../schema.sql")).execute(&db).await.unwrap();
@@ -71,15 +75,18 @@ impl Bench {
         .await
         .unwrap();
         relay::prepare(&db, &name).await.unwrap();
-        let broker = Broker { brokers: testkit::kafka().await.to_owned(), prefix: format!("{name}.") };
-        let spec = TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::Millis(3_600_000) };
-        broker.ensure_topics(&[spec]).await.unwrap();
+        let broker = Broker { brokers: brokers.to_owned(), prefix: format!("{name}.") };
+        broker.ensure_topics(&[spec()]).await.unwrap();
         Self { db, broker, url, name }
     }
 
     pub(crate) fn relay(&self) -> Running<relay::RelayError> {
-        let config =
-            relay::RelayConfig { database_url: self.url.clone(), slot: self.name.clone(), source: "test".into() };
+        let config = relay::RelayConfig {
+            database_url: self.url.clone(),
+            slot: self.name.clone(),
+            source: "test".into(),
+            topics: vec![spec()],
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(relay::run(config, self.db.clone(), self.broker.clone(), stop.clone()));
         Running { stop, task }
@@ -202,6 +209,10 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+pub(crate) fn spec() -> TopicSpec {
+    TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::Millis(3_600_000) }
 }
 
 pub(crate) fn message(key: &str, n: i32) -> Outgoing {

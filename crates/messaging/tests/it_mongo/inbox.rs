@@ -1,7 +1,7 @@
 //! Batches are taken in once, or not at all.
 
 use messaging::{
-    HandleError, Offsets as _, Position,
+    HandleError, Offsets as _, Place, Position,
     mongo::{Offsets, Transaction},
 };
 use mongodb::{Database, error::TRANSIENT_TRANSACTION_ERROR};
@@ -41,14 +41,21 @@ async fn whoever_has_lost_one_partition_is_fenced_and_leaves_no_trace() {
     let offsets = Offsets::new(db.clone());
     offsets.load(TOPIC, &[0, 1]).await.unwrap();
     let mut stale = batch(0, &[Uuid::now_v7()]);
-    stale.positions.push(Position { topic: TOPIC.into(), partition: 1, from: 7, to: 8 });
+    stale.positions.push(Position {
+        topic: TOPIC.into(),
+        partition: 1,
+        from: 7,
+        to: 8,
+        from_generation: 0,
+        to_generation: 0,
+    });
 
     let mut tx = Transaction::begin(&db).await.unwrap();
     let refused = tx.accept(&stale).await;
     assert!(matches!(refused, Err(HandleError::Fenced)), "{refused:?}");
     tx.abort().await.unwrap();
 
-    assert_eq!(offsets.load(TOPIC, &[0, 1]).await.unwrap(), [(0, 0), (1, 0)].into());
+    assert_eq!(offsets.load(TOPIC, &[0, 1]).await.unwrap(), [(0, Place::default()), (1, Place::default())].into());
     assert_eq!(count(&db, "inbox").await, 0);
 }
 
@@ -90,11 +97,11 @@ async fn instances_that_load_the_same_partitions_at_once_agree() {
     let db = database().await;
     let loads = (0..8).map(|_| async { Offsets::new(db.clone()).load(TOPIC, &[0, 1, 2]).await.unwrap() });
     for loaded in futures::future::join_all(loads).await {
-        assert_eq!(loaded, [(0, 0), (1, 0), (2, 0)].into());
+        assert_eq!(loaded, [0, 1, 2].map(|partition| (partition, Place::default())).into());
     }
 }
 
 /// The offset of partition 0.
 async fn offset(db: &Database) -> i64 {
-    Offsets::new(db.clone()).load(TOPIC, &[0]).await.unwrap()[&0]
+    Offsets::new(db.clone()).load(TOPIC, &[0]).await.unwrap()[&0].offset
 }

@@ -4,12 +4,17 @@ use bson::{Document, doc};
 use futures::StreamExt as _;
 use messaging::{Outgoing, mongo::Transaction};
 use mongodb::{Database, options::ReturnDocument};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     relay::{Running, SOON, position, relays},
-    support::{Arrivals, broker, commit, database, eventually, message},
+    support::{Arrivals, TOPIC, broker, commit, database, eventually, message, spec},
 };
 
 const WRITERS: usize = 4;
@@ -131,5 +136,35 @@ async fn nothing_is_lost_or_overtaken_though_the_token_is_lost_under_load() {
         assert_eq!(arrivals.in_effect(key), ids, "the order of key {key}");
     }
     assert!(arrivals.seen.len() > messages.len() + 300, "what was sent was not sent again");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_filled_again() {
+    let (db, broker) = (database().await, broker().await);
+    let mut arrivals = Arrivals::of(&broker);
+    let relay = Running::start(&db, &broker);
+    let first = [message("a"), message("b")];
+    commit(&db, &first).await;
+    arrivals.wait_for(&first, SOON).await;
+    eventually("what was acknowledged is stored", 2 * SOON, async || {
+        let acknowledged = position(&db).await.get_array("acknowledged").unwrap().len();
+        (acknowledged > 0).then_some(())
+    })
+    .await;
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &broker.brokers).create().unwrap();
+    let topic = broker.full_name(TOPIC);
+    admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    eventually("a new generation", 6 * SOON, async || {
+        (position(&db).await.get_i64("generation").unwrap() == 2).then_some(())
+    })
+    .await;
+    let second = [message("a")];
+    commit(&db, &second).await;
+    broker.ensure_topics(&[spec()]).await.unwrap();
+    let mut arrivals = Arrivals::of(&broker);
+    arrivals.wait_for(&[first.as_slice(), &second].concat(), 2 * SOON).await;
+    assert_eq!(arrivals.in_effect("a"), [first[0].id, second[0].id]);
     relay.stop().await;
 }

@@ -14,7 +14,7 @@ use mongodb::Database;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Arrivals, broker, commit, count, database, eventually, message};
+use crate::support::{Arrivals, broker, commit, count, database, eventually, message, spec};
 
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 /// Ten seconds of silence, and then some.
@@ -32,7 +32,7 @@ impl Running {
         let mut task = JoinSet::new();
         task.spawn({
             let stop = stop.clone();
-            async move { relay::run(db, broker, "inventory", stop).await }
+            async move { relay::run(db, broker, "inventory", &[spec()], stop).await }
         });
         Self { stop, task }
     }

@@ -32,9 +32,12 @@ pub(crate) async fn database() -> Database {
 pub(crate) async fn broker() -> Broker {
     let brokers = testkit::kafka().await.to_owned();
     let broker = Broker { brokers, prefix: format!("messaging-{}.", Uuid::now_v7().simple()) };
-    let spec = TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::Millis(3_600_000) };
-    broker.ensure_topics(&[spec]).await.unwrap();
+    broker.ensure_topics(&[spec()]).await.unwrap();
     broker
+}
+
+pub(crate) fn spec() -> TopicSpec {
+    TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention: Retention::Millis(3_600_000) }
 }
 
 pub(crate) fn message(key: &str) -> Outgoing {
@@ -62,7 +65,10 @@ pub(crate) fn batch(from: i64, ids: &[Uuid]) -> Batch {
     });
     let records: Vec<Record> = records.collect();
     let to = from + records.len() as i64;
-    Batch { records, positions: vec![Position { topic: TOPIC.into(), partition: 0, from, to }] }
+    Batch {
+        records,
+        positions: vec![Position { topic: TOPIC.into(), partition: 0, from, to, from_generation: 0, to_generation: 0 }],
+    }
 }
 
 pub(crate) async fn count(db: &Database, collection: &str) -> u64 {

@@ -104,7 +104,10 @@ impl Bench {
         let from = self.offset.load(Ordering::SeqCst);
         let to = from + i64::try_from(records.len()).unwrap();
         let topic = Topic::BillingCommands.name().to_owned();
-        Batch { records, positions: vec![Position { topic, partition: 0, from, to }] }
+        Batch {
+            records,
+            positions: vec![Position { topic, partition: 0, from, to, from_generation: 0, to_generation: 0 }],
+        }
     }
 
     pub(crate) async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {

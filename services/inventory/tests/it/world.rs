@@ -189,7 +189,7 @@ pub(crate) struct Feed {
 impl Feed {
     async fn new(db: &Database, commands: Commands, partition: i32) -> Self {
         let offsets = messaging::mongo::Offsets::new(db.clone());
-        let next = offsets.load(inventory::commands::TOPIC, &[partition]).await.unwrap()[&partition];
+        let next = offsets.load(inventory::commands::TOPIC, &[partition]).await.unwrap()[&partition].offset;
         Self { commands, partition, next }
     }
 
@@ -219,7 +219,14 @@ impl Feed {
         };
         let records: Vec<Record> = (self.next..).zip(messages).map(record).collect();
         let to = self.next + i64::try_from(records.len()).unwrap();
-        let position = Position { topic: topic.to_owned(), partition: self.partition, from: self.next, to };
+        let position = Position {
+            topic: topic.to_owned(),
+            partition: self.partition,
+            from: self.next,
+            to,
+            from_generation: 0,
+            to_generation: 0,
+        };
         Batch { records, positions: vec![position] }
     }
 }

@@ -139,8 +139,15 @@ impl Bench {
             let at = match positions.iter().position(|position| position.topic == *topic) {
                 Some(at) => at,
                 None => {
-                    let from = Offsets::new(self.db().clone()).load(topic, &[0]).await.unwrap()[&0];
-                    positions.push(Position { topic: topic.clone(), partition: 0, from, to: from });
+                    let from = Offsets::new(self.db().clone()).load(topic, &[0]).await.unwrap()[&0].offset;
+                    positions.push(Position {
+                        topic: topic.clone(),
+                        partition: 0,
+                        from,
+                        to: from,
+                        from_generation: 0,
+                        to_generation: 0,
+                    });
                     positions.len() - 1
                 }
             };

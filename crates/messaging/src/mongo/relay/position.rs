@@ -11,7 +11,10 @@ use mongodb::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::mongo::{RELAY, durable, outbox::FILLED_BY_SERVER};
+use crate::{
+    generation::{self, Acknowledged},
+    mongo::{RELAY, durable, outbox::FILLED_BY_SERVER},
+};
 
 /// A holder not heard of for so long, by the server's clock, has lost the position.
 const GIVEN_UP_FOR_DEAD: Duration = Duration::from_secs(10);
@@ -23,17 +26,21 @@ const DUPLICATE_KEY: i32 = 11000;
 /// What became of a claim.
 #[derive(Debug)]
 pub(super) enum Claim {
-    /// It is ours; go on after this token. None: what was sent is not known, and all must be sent again.
-    Held(Option<Document>),
+    /// It is ours; go on here.
+    Held(Standing),
     /// Another one is alive.
     Busy,
     /// There is no position: nobody has called `prepare`.
     Missing,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    token: Option<Document>,
+/// How far the outbox was sent.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Standing {
+    /// Go on after this. None: what was sent is not known, and all must be sent again.
+    pub(super) token: Option<Document>,
+    pub(super) generation: i64,
+    pub(super) acknowledged: Acknowledged,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +57,8 @@ pub(super) struct Position {
 
 /// Makes the position unless it is there, without a token: the first relay sends what there is.
 pub(in crate::mongo) async fn create(db: &Database) -> Result<()> {
-    let position = doc! { "_id": ID, "begun": FILLED_BY_SERVER, "holder": null, "token": null };
+    let position = doc! { "_id": ID, "begun": FILLED_BY_SERVER, "holder": null, "token": null,
+    "generation": generation::FIRST, "acknowledged": [] };
     match collection(db).insert_one(position).await {
         Err(error) if is_duplicate(&error) => Ok(()),
         other => other.map(drop),
@@ -74,22 +82,24 @@ impl Position {
         let take = doc! { "$set": { "holder": self.holder }, "$currentDate": { "heartbeat": true } };
         let stored = self
             .collection
-            .clone_with_type::<Stored>()
+            .clone_with_type::<Standing>()
             .find_one_and_update(free, take)
             .return_document(ReturnDocument::After)
             .await?;
         Ok(match stored {
-            Some(Stored { token }) => Claim::Held(token),
+            Some(standing) => Claim::Held(standing),
             None if self.collection.find_one(doc! { "_id": ID }).await?.is_some() => Claim::Busy,
             None => Claim::Missing,
         })
     }
 
-    /// Says that we are alive and moves the token; false if the position is ours no longer.
-    pub(super) async fn renew(&self, token: Option<Document>) -> Result<bool> {
+    /// Says that we are alive and moves the token, and with it what the topics have acknowledged; false if the position
+    /// is ours no longer.
+    pub(super) async fn renew(&self, moved: Option<(Document, Acknowledged)>) -> Result<bool> {
         let mut change = doc! { "$currentDate": { "heartbeat": true } };
-        if let Some(token) = token {
-            change.insert("$set", doc! { "token": token });
+        if let Some((token, acknowledged)) = moved {
+            let acknowledged = bson::serialize_to_bson(&acknowledged).map_err(Error::custom)?;
+            change.insert("$set", doc! { "token": token, "acknowledged": acknowledged });
         }
         Ok(self.collection.update_one(self.ours(), change).await?.matched_count == 1)
     }
@@ -97,6 +107,14 @@ impl Position {
     /// Forgets the token, so that all is sent again: whoever holds the position next begins anew.
     pub(super) async fn forget_token(&self) -> Result<()> {
         self.collection.update_one(self.ours(), doc! { "$set": { "token": null } }).await.map(drop)
+    }
+
+    /// Begins the generation behind `generation`, in which all is sent again.
+    pub(super) async fn begin_generation_after(&self, generation: i64) -> Result<()> {
+        let mut old = self.ours();
+        old.insert("generation", generation);
+        let new = doc! { "$set": { "generation": generation + 1, "token": null, "acknowledged": [] } };
+        self.collection.update_one(old, new).await.map(drop)
     }
 
     /// The server's present, which a majority knows to be past once this returns. Nothing if the position is not ours.

@@ -63,6 +63,7 @@ mod tests {
             database_url: "postgres://shop:p%40ss%25w%C3%B6rd@db.example:6543/orders".into(),
             slot: "outbox".into(),
             source: "order".into(),
+            topics: vec![],
         };
         let read = replication_config(&config).unwrap();
         assert_eq!((read.host.as_str(), read.port), ("db.example", 6543));

@@ -53,7 +53,7 @@ impl Stream {
             tracing::warn!(
                 slot,
                 messages = count,
-                "the replication slot is not the one that was read before: all retained messages are sent again, ahead of the log"
+                "slot or generation are new: all retained messages are sent again, ahead of the log"
             );
         }
         Ok(())

@@ -5,9 +5,12 @@
 //! written to table `relay`. A slot that is ahead of that is another slot, and a null says that a slot is about to be made.
 
 use pgwire_replication::Lsn;
-use sqlx::PgPool;
+use sqlx::{PgPool, types::Json};
 
-use crate::postgres::visible::until_all_have_ended;
+use crate::{
+    generation::{self, Acknowledged},
+    postgres::visible::until_all_have_ended,
+};
 
 /// SQLSTATE: another replica created the slot meanwhile.
 const DUPLICATE_OBJECT: &str = "42710";
@@ -28,18 +31,26 @@ pub(super) enum State {
 }
 
 /// Where a slot stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
     /// The log is confirmed up to here, by the slot.
     pub(super) confirmed: Lsn,
-    /// And by table `relay`; nothing if the slot is new.
-    pub(super) known: Option<Lsn>,
+    pub(super) known: Known,
+}
+
+/// What table `relay` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The log is confirmed up to here; nothing if the slot or the generation is new.
+    pub(super) confirmed: Option<Lsn>,
+    pub(super) generation: i64,
+    pub(super) acknowledged: Acknowledged,
 }
 
 impl Standing {
     /// Whether messages may be missing between what we know to be sent and where the slot begins.
     pub(super) fn has_a_gap(&self) -> bool {
-        self.known.is_none_or(|known| known < self.confirmed)
+        self.known.confirmed.is_none_or(|known| known < self.confirmed)
     }
 }
 
@@ -100,41 +111,66 @@ async fn skip_an_empty_outbox(pool: &PgPool, slot: &str) -> sqlx::Result<()> {
     let Standing { confirmed, known } = standing(pool, slot).await?;
     until_all_have_ended(pool).await?;
     let is_empty = "-- slot::skip_an_empty_outbox\nselect not exists (select from outbox)";
-    if known.is_none() && sqlx::query_scalar(is_empty).fetch_one(pool).await? {
-        confirm(pool, slot, None, confirmed).await?;
+    if known.confirmed.is_none() && sqlx::query_scalar(is_empty).fetch_one(pool).await? {
+        confirm(pool, slot, &known, confirmed, &known.acknowledged).await?;
     }
     Ok(())
 }
 
 /// Where `slot` stands. Ask while reading it: then nobody else moves it.
 pub(super) async fn standing(pool: &PgPool, slot: &str) -> sqlx::Result<Standing> {
-    let (confirmed, known): (i64, Option<i64>) = sqlx::query_as(
+    let (confirmed, known, generation, acknowledged): (i64, Option<i64>, i64, Json<Acknowledged>) = sqlx::query_as(
         "-- slot::standing
-         select (confirmed_flush_lsn - '0/0')::bigint, (select (confirmed - '0/0')::bigint from relay where slot = $1)
-         from pg_replication_slots where slot_name = $1",
+         select (s.confirmed_flush_lsn - '0/0')::bigint, (r.confirmed - '0/0')::bigint,
+                coalesce(r.generation, $2), coalesce(r.acknowledged, '[]')
+         from pg_replication_slots s left join relay r on r.slot = s.slot_name where s.slot_name = $1",
     )
     .bind(slot)
+    .bind(generation::FIRST)
     .fetch_one(pool)
     .await?;
     let lsn = |bytes: i64| Lsn(bytes.cast_unsigned());
-    Ok(Standing { confirmed: lsn(confirmed), known: known.map(lsn) })
+    let known = Known { confirmed: known.map(lsn), generation, acknowledged: acknowledged.0 };
+    Ok(Standing { confirmed: lsn(confirmed), known })
 }
 
-/// Writes down that all up to `end` is sent, before the slot hears of it. False if `known` is not what is written there:
-/// somebody else reads the slot, or has made a new one.
-pub(super) async fn confirm(pool: &PgPool, slot: &str, known: Option<Lsn>, end: Lsn) -> sqlx::Result<bool> {
+/// Writes down that all up to `end` is sent, and what the topics have acknowledged, before the slot hears of it. False if
+/// `known` is not what is written there: somebody else reads the slot, or has made a new one.
+pub(super) async fn confirm(
+    pool: &PgPool,
+    slot: &str,
+    known: &Known,
+    end: Lsn,
+    acknowledged: &Acknowledged,
+) -> sqlx::Result<bool> {
     let written = sqlx::query(
         "-- slot::confirm
-         insert into relay (slot, confirmed) values ($1, $2::text::pg_lsn)
-         on conflict (slot) do update set confirmed = excluded.confirmed
-         where relay.confirmed is not distinct from $3::text::pg_lsn",
+         insert into relay (slot, confirmed, generation, acknowledged) values ($1, $2::text::pg_lsn, $3, $4)
+         on conflict (slot) do update set confirmed = excluded.confirmed, acknowledged = excluded.acknowledged
+         where relay.confirmed is not distinct from $5::text::pg_lsn and relay.generation = $3",
     )
     .bind(slot)
     .bind(end.to_string())
-    .bind(known.map(|known| known.to_string()))
+    .bind(known.generation)
+    .bind(Json(acknowledged))
+    .bind(known.confirmed.map(|known| known.to_string()))
     .execute(pool)
     .await?;
     Ok(written.rows_affected() == 1)
+}
+
+/// Begins the generation behind `generation`, whose first reader will send all again. One of several does it.
+pub(super) async fn begin_generation_after(pool: &PgPool, slot: &str, generation: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "-- slot::begin_generation_after
+         update relay set generation = generation + 1, confirmed = null, acknowledged = '[]'
+         where slot = $1 and generation = $2",
+    )
+    .bind(slot)
+    .bind(generation)
+    .execute(pool)
+    .await
+    .map(drop)
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {
@@ -147,7 +183,10 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_ahead_of_what_is_known_has_a_gap() {
-        let standing = |known| Standing { confirmed: Lsn(10), known };
+        let standing = |confirmed| {
+            let known = Known { confirmed, generation: 1, acknowledged: Acknowledged::default() };
+            Standing { confirmed: Lsn(10), known }
+        };
         assert!(standing(None).has_a_gap());
         assert!(standing(Some(Lsn(9))).has_a_gap());
         assert!(!standing(Some(Lsn(10))).has_a_gap());

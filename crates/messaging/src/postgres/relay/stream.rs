@@ -12,9 +12,14 @@ use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::slot;
+use super::{
+    RelayConfig,
+    slot::{self, Known},
+};
 use crate::{
-    Broker,
+    Broker, Loss,
+    broker::TopicError,
+    generation::Acknowledged,
     postgres::{
         pgoutput::{DecodeError, Decoder},
         progress::Progress,
@@ -46,39 +51,48 @@ pub(super) enum StreamError {
     Log(#[from] PgWireError),
     #[error("the log cannot be understood")]
     Decode(#[from] DecodeError),
-    #[error("Kafka's client refuses its settings")]
+    #[error("Kafka's client cannot do it")]
     Client(#[from] KafkaError),
     #[error("the broker did not take a message")]
-    Delivery(#[from] DeliveryError),
+    Delivery(#[source] DeliveryError),
+    #[error("the topics are not as they must be")]
+    Topics(#[from] TopicError),
+    #[error("a new generation must begin")]
+    Loss(#[source] Loss),
+}
+
+impl From<DeliveryError> for StreamError {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Loss(loss) => Self::Loss(loss),
+            DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
+        }
+    }
 }
 
 /// Reads and sends until `stop` or the first error. The producer lives as long as the stream: after a failed delivery
 /// nothing it holds may be sent any more.
 pub(super) async fn stream(
-    config: ReplicationConfig,
+    replication: ReplicationConfig,
+    config: &RelayConfig,
     pool: &PgPool,
     broker: &Broker,
-    source: &str,
     stop: &CancellationToken,
 ) -> Result<(), StreamError> {
-    let slot = config.slot.clone();
-    let producer = Producer::new(broker, source)?;
-    let client = ReplicationClient::connect(config).await?;
-    let mut stream = Stream {
-        slot,
-        pool: pool.clone(),
-        client,
-        producer,
-        decoder: Decoder::default(),
-        deliveries: VecDeque::new(),
-        progress: Progress::default(),
-        read: Read::default(),
-        known: None,
-        idle_end: None,
-        confirmed_at: Instant::now(),
+    let mut client = ReplicationClient::connect(replication).await?;
+    let begun = stop.run_until_cancelled(begin(&mut client, config, pool, broker)).await;
+    let ended = match begun {
+        None => None,
+        Some(Err(error)) => Some(Err(error)),
+        Some(Ok(mut stream)) => {
+            let ended = stop.run_until_cancelled(stream.run(&mut client)).await;
+            if let Some(Err(StreamError::Loss(loss))) = &ended {
+                begin_generation(pool, config, stream.known.generation, loss).await?;
+            }
+            ended
+        }
     };
-    let ended = stop.run_until_cancelled(stream.run()).await;
-    let goodbye = tokio::time::timeout(GOODBYE, stream.client.shutdown()).await;
+    let goodbye = tokio::time::timeout(GOODBYE, client.shutdown()).await;
     match (ended, goodbye) {
         (None, _) => Ok(()),
         (Some(Err(StreamError::Log(PgWireError::Server(said)))), _) if said.contains("is active for PID") => {
@@ -88,18 +102,60 @@ pub(super) async fn stream(
     }
 }
 
+/// Takes the slot, and looks whether slot and topics are those that were left.
+async fn begin(
+    client: &mut ReplicationClient,
+    config: &RelayConfig,
+    pool: &PgPool,
+    broker: &Broker,
+) -> Result<Stream, StreamError> {
+    client.wait_started().await?;
+    // Now the slot is ours, and ours alone.
+    let standing = slot::standing(pool, &config.slot).await?;
+    broker.ensure_topics(&config.topics).await?;
+    if let Some(loss) = standing.known.acknowledged.loss(broker).await? {
+        begin_generation(pool, config, standing.known.generation, &loss).await?;
+        return Err(StreamError::Loss(loss));
+    }
+    let Known { generation, acknowledged, .. } = standing.known.clone();
+    let producer = Producer::of_generation(broker, &config.source, generation, acknowledged)?;
+    let begin = standing.has_a_gap().then_some(standing.confirmed);
+    Ok(Stream {
+        slot: config.slot.clone(),
+        pool: pool.clone(),
+        broker: broker.clone(),
+        producer,
+        decoder: Decoder::default(),
+        deliveries: VecDeque::new(),
+        progress: Progress::default(),
+        read: Read::default(),
+        gap_before: begin,
+        known: standing.known,
+        idle_end: None,
+        confirmed_at: Instant::now(),
+    })
+}
+
+async fn begin_generation(pool: &PgPool, config: &RelayConfig, old: i64, loss: &Loss) -> Result<(), StreamError> {
+    slot::begin_generation_after(pool, &config.slot, old).await?;
+    tracing::warn!(slot = config.slot, %loss, generation = old + 1, "a topic has lost messages: a new generation begins");
+    Ok(())
+}
+
 pub(super) struct Stream {
     slot: String,
     pub(super) pool: PgPool,
-    client: ReplicationClient,
+    broker: Broker,
     producer: Producer,
     decoder: Decoder,
     /// In the order they were sent, like what `progress` knows of them.
     deliveries: VecDeque<Delivery>,
     progress: Progress,
     read: Read,
-    /// What table `relay` says is confirmed.
-    known: Option<Lsn>,
+    /// Where the slot begins, if what was sent before is not known.
+    gap_before: Option<Lsn>,
+    /// What table `relay` says.
+    known: Known,
     /// Up to here the log holds nothing of ours that is not confirmed.
     idle_end: Option<Lsn>,
     confirmed_at: Instant,
@@ -118,15 +174,11 @@ struct Read {
 }
 
 impl Stream {
-    async fn run(&mut self) -> Result<(), StreamError> {
-        self.client.wait_started().await?;
-        // Now the slot is ours, and ours alone.
-        let standing = slot::standing(&self.pool, &self.slot).await?;
-        self.known = standing.known;
-        if standing.has_a_gap() {
-            self.rescan(standing.confirmed).await?;
+    async fn run(&mut self, client: &mut ReplicationClient) -> Result<(), StreamError> {
+        if let Some(begin) = self.gap_before.take() {
+            self.rescan(begin).await?;
         }
-        tracing::info!(slot = self.slot, "relaying the outbox");
+        tracing::info!(slot = self.slot, generation = self.known.generation, "relaying the outbox");
         let mut confirm = interval(CONFIRM_INTERVAL);
         confirm.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -137,9 +189,9 @@ impl Stream {
                     delivered?;
                     self.acknowledged();
                 }
-                _ = confirm.tick() => self.confirm().await?,
-                event = self.client.recv(), if room => {
-                    self.take_all(event?)?;
+                _ = confirm.tick() => self.confirm(client).await?,
+                event = client.recv(), if room => {
+                    self.take_all(client, event?)?;
                     self.send().await?;
                 }
             }
@@ -147,7 +199,7 @@ impl Stream {
     }
 
     /// Takes `first` and all that has arrived behind it, up to a batch.
-    fn take_all(&mut self, first: Option<ReplicationEvent>) -> Result<(), StreamError> {
+    fn take_all(&mut self, client: &mut ReplicationClient, first: Option<ReplicationEvent>) -> Result<(), StreamError> {
         let mut next = Some(first);
         while let Some(event) = next {
             let event = event.ok_or_else(|| PgWireError::Task("the stream was closed".into()))?;
@@ -156,7 +208,7 @@ impl Stream {
                 break;
             }
             // Unconstrained: the runtime's budget would cut batches short.
-            next = tokio::task::unconstrained(self.client.recv()).now_or_never().transpose()?;
+            next = tokio::task::unconstrained(client.recv()).now_or_never().transpose()?;
         }
         Ok(())
     }
@@ -220,22 +272,38 @@ impl Stream {
         self.progress.acknowledged(Instant::now());
     }
 
-    /// Confirms what may be by now: first in table `relay`, then at the slot.
-    async fn confirm(&mut self) -> Result<(), StreamError> {
+    /// Confirms what may be by now: first in table `relay`, then at the slot. When there was nothing to do for a while,
+    /// looks whether the topics still have what they had.
+    async fn confirm(&mut self, client: &ReplicationClient) -> Result<(), StreamError> {
         let now = Instant::now();
         let idle = self.idle_end.filter(|_| now.duration_since(self.confirmed_at) >= IDLE_CONFIRM_INTERVAL);
         let Some(end) = self.progress.confirm(now).or(idle) else { return Ok(()) };
         self.idle_end = None;
         self.confirmed_at = now;
+        let acknowledged = self.producer.acknowledged();
+        if idle.is_some() {
+            self.look_for_losses(&acknowledged).await?;
+        }
         // The slot forgets in a crash of the database what it heard last; then we know more.
-        if self.known.is_none_or(|known| known < end) {
-            if !slot::confirm(&self.pool, &self.slot, self.known, end).await? {
+        if self.known.confirmed.is_none_or(|known| known < end) {
+            if !slot::confirm(&self.pool, &self.slot, &self.known, end, &acknowledged).await? {
                 return Err(StreamError::Displaced);
             }
-            self.known = Some(end);
+            self.known.confirmed = Some(end);
         }
-        self.client.update_applied_lsn(end);
+        client.update_applied_lsn(end);
         Ok(())
+    }
+
+    async fn look_for_losses(&self, acknowledged: &Acknowledged) -> Result<(), StreamError> {
+        match acknowledged.loss(&self.broker).await {
+            Ok(Some(loss)) => Err(StreamError::Loss(loss)),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "Kafka cannot be asked what it still has");
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn slot(&self) -> &str {

@@ -1,0 +1,169 @@
+//! The topics lose what they had acknowledged, and nothing is missing.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
+
+use messaging::Batch;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
+use testkit::TestKafka;
+
+use crate::{
+    relaying::KEYS,
+    support::{Bench, TOPIC, Take, With, commit, eventually, spec, take},
+};
+
+const GENERATION: &str = "select generation from relay where slot = $1";
+const READ: &str = "select coalesce(max(generation), 0) from consumer_offset where $1 <> ''";
+
+fn admin(bench: &Bench) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &bench.broker.brokers).create().unwrap()
+}
+
+async fn delete_topic(bench: &Bench) {
+    let topic = bench.broker.full_name(TOPIC);
+    let deleted = admin(bench).delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+}
+
+/// Messages `n` of all keys are sent, and confirmed with the offsets that the topic has acknowledged.
+async fn settle(bench: &Bench, n: i32) {
+    commit(&bench.db, &KEYS, n).await;
+    let ours = bench.log_end().await;
+    eventually("all is confirmed", async || bench.known().await >= ours).await;
+}
+
+/// The messages of each key took effect once, in their order.
+async fn assert_effects(bench: &Bench, last: i32) {
+    let all = i64::from(last) * i64::try_from(KEYS.len()).unwrap();
+    eventually("all effects", async || bench.count_effects().await >= all).await;
+    for key in KEYS {
+        assert_eq!(bench.effects().await[key], (1..=last).collect::<Vec<_>>(), "key {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_is_filled_again_and_read_anew() {
+    futures::future::join_all(
+        ["deleted", "made anew by somebody else", "deleted while nothing is sent"].map(delete_and_go_on),
+    )
+    .await;
+}
+
+async fn delete_and_go_on(how: &str) {
+    let bench = Bench::new().await;
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    let relay = bench.relay();
+    settle(&bench, 1).await;
+    assert_effects(&bench, 1).await;
+    assert_eq!((bench.ask(GENERATION).await, bench.ask(READ).await), (1, 1));
+
+    delete_topic(&bench).await;
+    if how == "made anew by somebody else" {
+        bench.broker.ensure_topics(&[spec()]).await.unwrap();
+    }
+    if how != "deleted while nothing is sent" {
+        commit(&bench.db, &KEYS, 2).await;
+    }
+    eventually(how, async || bench.ask(GENERATION).await == 2).await;
+    if how == "deleted while nothing is sent" {
+        commit(&bench.db, &KEYS, 2).await;
+    }
+    assert_effects(&bench, 2).await;
+    commit(&bench.db, &KEYS, 3).await;
+    assert_effects(&bench, 3).await;
+    assert_eq!(bench.ask(READ).await, 2, "{how}");
+    let there: HashSet<_> = bench.topic().into_iter().map(|(_, id)| id).collect();
+    assert_eq!(there.len(), 15, "{how}: the topic has again what it had");
+    assert_eq!(bench.ask(GENERATION).await, 2, "{how}: once is enough");
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lost_its_data_costs_no_message() {
+    let mut kafka = TestKafka::new("kafka-loses-all").await;
+    let bench = Bench::of(testkit::postgres().await, &kafka.brokers()).await;
+    let relay = bench.relay();
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    settle(&bench, 1).await;
+    assert_effects(&bench, 1).await;
+    consumer.stop().await;
+    // Confirmed, and read by nobody.
+    settle(&bench, 2).await;
+    kafka.lose_all().await;
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    assert_effects(&bench, 2).await;
+    commit(&bench.db, &KEYS, 3).await;
+    assert_effects(&bench, 3).await;
+    assert_eq!((bench.ask(GENERATION).await, bench.ask(READ).await), (2, 2));
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+/// The new log has grown to where the consumer was in the old one, so nothing but the generation tells them apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_fits_the_new_log_by_chance_is_not_taken_for_the_old_one() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    settle(&bench, 1).await;
+    assert_effects(&bench, 1).await;
+    consumer.stop().await;
+    let places = "select sum(next_offset)::bigint from consumer_offset where $1 <> ''";
+    assert_eq!(bench.ask(places).await, 5, "nothing was sent twice");
+    sqlx::query("delete from outbox").execute(&bench.db).await.unwrap();
+    delete_topic(&bench).await;
+    eventually("the loss is seen", async || bench.ask(GENERATION).await == 2).await;
+    eventually("the empty outbox is sent again", async || bench.known().await > 0).await;
+    settle(&bench, 2).await;
+    assert_eq!(bench.topic().len(), 5, "the new log is as long as the old one was");
+
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    assert_effects(&bench, 2).await;
+    assert_eq!(bench.ask(READ).await, 2);
+    consumer.stop().await;
+    relay.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_offsets_that_kafka_keeps_for_the_group_do_not_matter() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    commit(&bench.db, &KEYS, 1).await;
+    assert_effects(&bench, 1).await;
+    consumer.stop().await;
+    let group = bench.slot();
+    eventually("the group is deleted", async || {
+        let deleted = admin(&bench).delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
+        deleted[0].is_ok()
+    })
+    .await;
+
+    let seen: Arc<Mutex<usize>> = Arc::default();
+    let (db, count) = (bench.db.clone(), Arc::clone(&seen));
+    let consumer = bench.consumer(With(move |batch: Arc<Batch>| {
+        let (db, count) = (db.clone(), Arc::clone(&count));
+        async move {
+            *count.lock().unwrap() += batch.records.len();
+            let mut tx = db.begin().await?;
+            take(&mut tx, &batch).await?;
+            Ok(tx.commit().await?)
+        }
+    }));
+    commit(&bench.db, &KEYS, 2).await;
+    assert_effects(&bench, 2).await;
+    assert_eq!(*seen.lock().unwrap(), 5, "it goes on where its database says");
+    consumer.stop().await;
+    relay.stop().await;
+    bench.finish().await;
+}
