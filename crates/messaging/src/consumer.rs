@@ -13,6 +13,7 @@
 
 mod caught_up;
 mod client;
+mod loaded;
 mod positions;
 mod reader;
 mod record;
