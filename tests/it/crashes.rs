@@ -48,7 +48,6 @@ async fn the_same_key_gets_the_same_order_after_a_restart() {
 
 /// With three processes of each service, every order still settles once.
 #[tokio::test]
-#[ignore = "an open defect: of three replicas' consumers one may read a partition of the catalogue not at all"]
 async fn replicas_share_the_work_and_the_books() {
     let world = Arc::new(World::new("replicas", 3).await);
     world.product("REPLICA", 9_999).await;
@@ -56,6 +55,11 @@ async fn replicas_share_the_work_and_the_books() {
     assert_eq!(count(&orders, "confirmed"), 120);
     assert_eq!(count(&orders, "cancelled"), 80);
     world.audit().await;
+    for process in ["order", "order-2", "order-3", "inventory-2", "billing-3"] {
+        let log = world.log(process);
+        let mut shares = log.lines().filter(|line| line.contains("partitions are assigned"));
+        assert!(shares.any(|line| !line.ends_with("partitions=0")), "{process} had a share of the work");
+    }
 }
 
 fn count(orders: &[super::world::Order], status: &str) -> usize {

@@ -1,6 +1,13 @@
 //! A shop, and customers who buy from it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use contracts::CustomerId;
 use serde::Deserialize;
@@ -17,6 +24,7 @@ pub(crate) const OK: &str = "tok_ok";
 pub(crate) struct World {
     pub(crate) shop: Shop,
     operator: String,
+    customers: AtomicUsize,
 }
 
 /// An order as its customer sees it.
@@ -52,12 +60,20 @@ impl World {
         let options = Options { replicas, ..Options::for_test(testkit::folder().join(name), bin_dir) };
         let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));
         let operator = shop.token(&Principal::Operator).unwrap();
-        Self { shop, operator }
+        Self { shop, operator, customers: AtomicUsize::new(0) }
     }
 
+    /// Somebody who buys; customers are dealt out over the order service's processes.
     pub(crate) fn customer(&self) -> Customer {
         let token = self.shop.token(&Principal::Customer(CustomerId::mint())).unwrap();
-        Customer { client: client(), url: format!("{}/v1/orders", self.shop.url(Service::Order)), token }
+        let urls = &self.shop.state().services[&Service::Order];
+        let url = &urls[self.customers.fetch_add(1, Ordering::Relaxed) % urls.len()];
+        Customer { client: client(), url: format!("{url}/v1/orders"), token }
+    }
+
+    /// What the process `name` has written to its log.
+    pub(crate) fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.shop.folder().join("logs").join(format!("{name}.log"))).unwrap()
     }
 
     /// A product of this test alone, with so many pieces. Waits until it can be ordered.
