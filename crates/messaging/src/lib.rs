@@ -6,6 +6,7 @@ pub mod broker;
 pub mod consumer;
 pub mod envelope;
 mod generation;
+pub mod kept;
 pub mod mongo;
 pub mod pace;
 pub mod postgres;

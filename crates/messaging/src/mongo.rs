@@ -6,6 +6,7 @@
 pub mod inbox;
 mod offsets;
 pub mod outbox;
+pub mod prune;
 pub mod relay;
 mod transaction;
 mod update;
@@ -44,6 +45,9 @@ pub async fn prepare(db: &Database) -> Result<()> {
     // For the relay, when it has to send again what is there.
     let by_sequence = IndexModel::builder().keys(doc! { "sequence": 1 }).build();
     db.collection::<Document>(OUTBOX).create_index(by_sequence).await?;
+    // For the forgetting of old ids.
+    let by_time = IndexModel::builder().keys(doc! { "at": 1 }).build();
+    db.collection::<Document>(INBOX).create_index(by_time).await?;
     relay::create_position(db).await
 }
 

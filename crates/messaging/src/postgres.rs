@@ -9,6 +9,7 @@ mod offsets;
 pub mod outbox;
 mod pgoutput;
 mod progress;
+pub mod prune;
 pub mod relay;
 mod relay_config;
 mod visible;

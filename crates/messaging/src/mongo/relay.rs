@@ -16,7 +16,11 @@ mod position;
 mod rescan;
 mod settling;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use bson::Document;
 use futures::{FutureExt, StreamExt, stream::FuturesOrdered};
@@ -37,6 +41,7 @@ use crate::{
     backoff::Backoff,
     broker::{TopicError, chain},
     generation::Acknowledged,
+    mongo::prune::keep_pruning,
     producer::{Committed, DeliveryError, Producer},
 };
 
@@ -116,7 +121,7 @@ pub async fn run(
     topics: &[TopicSpec],
     stop: CancellationToken,
 ) -> Result<(), RelayError> {
-    let relay = Relay { position: Position::of(&db), db, broker, source, topics };
+    let relay = Relay { position: Position::of(&db), db, broker, source, topics, confirmed: AtomicU32::new(0) };
     let ended = stop.run_until_cancelled(relay.run()).await;
     // Whatever the end, another one may begin at once.
     match timeout(FAREWELL, relay.position.give_up()).await {
@@ -138,6 +143,8 @@ struct Relay<'a> {
     broker: Broker,
     source: &'a str,
     topics: &'a [TopicSpec],
+    /// The server's time of a message that is confirmed, in seconds since 1970; 0 if there is none.
+    confirmed: AtomicU32,
 }
 
 impl Relay<'_> {
@@ -162,7 +169,10 @@ impl Relay<'_> {
     async fn hold_and_stream(&self) -> Result<Infallible, Interruption> {
         let standing = self.take_position().await?;
         let generation = standing.generation;
-        let ended = self.stream(standing).await;
+        let ended = tokio::select! {
+            ended = self.stream(standing) => ended,
+            never = keep_pruning(&self.db, &self.confirmed) => match never {},
+        };
         if let Err(Interruption::TokenLost(_) | Interruption::Final(RelayError::OutboxGone)) = ended {
             self.position.forget_token().await?;
         }
@@ -180,11 +190,12 @@ impl Relay<'_> {
             return Err(Interruption::Loss(loss));
         }
         let mut producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged)?;
-        let (mut rescan, begin) = match token {
-            Some(token) => (None, Begin::After(token)),
+        // Of what is sent again we know this time: all that had committed by then.
+        let (mut rescan, begin, mut rescanned) = match token {
+            Some(token) => (None, Begin::After(token), None),
             None => {
                 let now = self.position.begin_anew().await?.ok_or(Interruption::Displaced)?;
-                (Some(Rescan::upto(&self.db, now)), Begin::At(now))
+                (Some(Rescan::upto(&self.db, now)), Begin::At(now), Some(now.time))
             }
         };
         let mut changes = Changes::open(&self.db, begin).await?;
@@ -202,7 +213,11 @@ impl Relay<'_> {
                 biased;
                 _ = renewal.tick() => {
                     let settled = settling.settled(Instant::now());
-                    self.renew(settled.map(|token| (token, producer.acknowledged()))).await?;
+                    let time = settled.as_ref().and_then(|(_, time)| *time);
+                    self.renew(settled.map(|(token, _)| (token, producer.acknowledged()))).await?;
+                    if let Some(time) = time {
+                        self.confirmed.store(time, Ordering::Relaxed);
+                    }
                 }
                 _ = look.tick(), if in_flight.is_empty() => self.look_for_losses(&producer).await?,
                 Some(delivered) = in_flight.next() => settling.acknowledged(delivered?),
@@ -216,9 +231,11 @@ impl Relay<'_> {
                     in_flight.push_back(producer.send(messages).await?.map(|delivered| delivered.map(|()| None)).boxed());
                 }
                 news = changes.next(), if room && rescan.is_none() => {
-                    let News { messages, token } = news?;
+                    let News { messages, token, time } = news?;
+                    let time = time.or(rescanned);
+                    rescanned = None;
                     let delivery = producer.send(messages).await?;
-                    in_flight.push_back(delivery.map(|delivered| delivered.map(|()| Some(token))).boxed());
+                    in_flight.push_back(delivery.map(move |delivered| delivered.map(|()| Some((token, time)))).boxed());
                 }
             }
         }

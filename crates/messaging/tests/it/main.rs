@@ -6,6 +6,7 @@ mod consuming;
 mod generations;
 mod losing;
 mod measure;
+mod pruning;
 mod relaying;
 mod support;
 mod topics;

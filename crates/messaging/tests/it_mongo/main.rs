@@ -4,5 +4,6 @@
 mod inbox;
 mod losing;
 mod outbox;
+mod pruning;
 mod relay;
 mod support;

@@ -194,7 +194,7 @@ async fn what_a_relay_cannot_mend_ends_it_loudly() {
     mongo::prepare(&db).await.unwrap();
     assert_eq!(count(&db, "relay").await, 1, "prepared twice, one position");
     let relay = Running::start(&db, &broker);
-    holder_other_than(&db, &Bson::Null, SOON).await;
+    eventually("the relay streams", 2 * SOON, async || position(&db).await.get_document("token").ok().map(drop)).await;
     db.collection::<Document>("outbox").drop().await.unwrap();
     let ended = relay.end().await;
     assert!(matches!(ended, Err(RelayError::OutboxGone)), "{ended:?}");

@@ -47,6 +47,8 @@ pub(super) struct News {
     pub(super) messages: Vec<Committed>,
     /// Go on after this once they are delivered.
     pub(super) token: Document,
+    /// The server's time of the last message, if there is one, in seconds since 1970.
+    pub(super) time: Option<u32>,
 }
 
 /// The open stream. Dropping [`next`](Self::next) half-way loses nothing: the cursor keeps the request in flight.
@@ -110,7 +112,12 @@ fn read(reply: &RawBatch) -> Result<News, bson::error::Error> {
         document: Stored<'a>,
     }
     let Reply { cursor } = bson::deserialize_from_slice(reply.as_raw_document().as_bytes())?;
-    Ok(News { messages: cursor.batch.into_iter().map(|insert| insert.document.into()).collect(), token: cursor.token })
+    let time = cursor.batch.iter().map(|insert| insert.document.sequence.time).max();
+    Ok(News {
+        time,
+        messages: cursor.batch.into_iter().map(|insert| insert.document.into()).collect(),
+        token: cursor.token,
+    })
 }
 
 impl From<Stored<'_>> for Committed {

@@ -8,29 +8,34 @@ use tokio::time::Instant;
 /// The broker flushes every second; until then a loss of power takes what it acknowledged.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
+/// Where the stream goes on, and the time of a message before that, if there was one since the last.
+pub(super) type Settled = (Document, Option<u32>);
+
 /// Tokens on their way from acknowledged to settled.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    latest: Option<Document>,
-    waiting: VecDeque<(Instant, Document)>,
+    latest: Option<Settled>,
+    waiting: VecDeque<(Instant, Settled)>,
 }
 
 impl Settling {
     /// All messages up to `token` are acknowledged; some without a token, if there is none.
-    pub(super) fn acknowledged(&mut self, token: Option<Document>) {
-        if token.is_some() {
-            self.latest = token;
+    pub(super) fn acknowledged(&mut self, settled: Option<Settled>) {
+        if let Some((token, time)) = settled {
+            let earlier = self.latest.take().and_then(|(_, time)| time);
+            self.latest = Some((token, time.or(earlier)));
         }
     }
 
     /// The newest token that is settled, once. Ask every second or so: only what was acknowledged before one question
     /// can be the answer to a later one, so few tokens are kept, however many come.
-    pub(super) fn settled(&mut self, now: Instant) -> Option<Document> {
+    pub(super) fn settled(&mut self, now: Instant) -> Option<Settled> {
         if let Some(latest) = self.latest.take() {
             self.waiting.push_back((now, latest));
         }
         let settled = self.waiting.partition_point(|(since, _)| *since + SETTLED_AFTER <= now);
-        self.waiting.drain(..settled).next_back().map(|(_, token)| token)
+        let settled = self.waiting.drain(..settled).map(|(_, settled)| settled);
+        settled.reduce(|earlier, (token, time)| (token, time.or(earlier.1)))
     }
 }
 
@@ -44,15 +49,20 @@ mod tests {
     fn a_token_is_stored_only_when_the_broker_has_flushed() {
         let mut settling = Settling::default();
         let begin = Instant::now();
+        let token = |n: u32| Some((doc! { "n": n }, (n == 3).then_some(n)));
         let after = |seconds| begin + Duration::from_secs(seconds);
-        settling.acknowledged(Some(doc! { "n": 1 }));
-        settling.acknowledged(Some(doc! { "n": 2 }));
+        settling.acknowledged(token(1));
+        settling.acknowledged(token(2));
         assert_eq!(settling.settled(after(0)), None);
-        settling.acknowledged(Some(doc! { "n": 3 }));
+        settling.acknowledged(token(3));
         assert_eq!(settling.settled(after(1)), None);
-        settling.acknowledged(Some(doc! { "n": 4 }));
-        assert_eq!(settling.settled(after(3)), Some(doc! { "n": 2 }));
-        assert_eq!(settling.settled(after(6)), Some(doc! { "n": 4 }), "the newest of those that are settled");
+        settling.acknowledged(token(4));
+        assert_eq!(settling.settled(after(3)), token(2));
+        assert_eq!(
+            settling.settled(after(6)),
+            Some((doc! { "n": 4_u32 }, Some(3))),
+            "the newest of those that are settled"
+        );
         assert_eq!(settling.settled(after(60)), None, "each once");
     }
 }

@@ -31,7 +31,9 @@ impl Stream {
         until_all_have_ended(&pool).await?;
         let mut tx = pool.begin().await?;
         // A large outbox takes its time.
-        sqlx::query("-- rescan: no hurry\nset local statement_timeout = 0").execute(&mut *tx).await?;
+        let no_hurry = "-- rescan: no hurry
+             select set_config('statement_timeout', '0', true), set_config('transaction_timeout', '0', true)";
+        sqlx::query(no_hurry).execute(&mut *tx).await?;
         let mut rows = sqlx::query_as::<_, Row>(
             "-- rescan
              select id, topic, key, kind, payload, traceparent from outbox order by sequence",

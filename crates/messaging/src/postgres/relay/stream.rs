@@ -2,6 +2,10 @@
 
 use std::{
     collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,6 +27,7 @@ use crate::{
     postgres::{
         pgoutput::{DecodeError, Decoder},
         progress::Progress,
+        prune::keep_pruning,
         visible::until_visible,
     },
     producer::{Committed, Delivery, DeliveryError, Producer},
@@ -36,6 +41,8 @@ const UNACKNOWLEDGED: usize = 20_000;
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 /// How often what is behind us and holds nothing of ours is confirmed.
 const IDLE_CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
+/// The log counts microseconds since the year 2000.
+const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a stream ended. All of it mends itself or an operator mends it.
@@ -85,7 +92,14 @@ pub(super) async fn stream(
         None => None,
         Some(Err(error)) => Some(Err(error)),
         Some(Ok(mut stream)) => {
-            let ended = stop.run_until_cancelled(stream.run(&mut client)).await;
+            let confirmed = Arc::clone(&stream.confirmed_time);
+            let ended = stop.run_until_cancelled(async {
+                tokio::select! {
+                    ended = stream.run(&mut client) => ended,
+                    never = keep_pruning(pool, &confirmed) => match never {},
+                }
+            });
+            let ended = ended.await;
             if let Some(Err(StreamError::Loss(loss))) = &ended {
                 begin_generation(pool, config, stream.known.generation, loss).await?;
             }
@@ -131,6 +145,8 @@ async fn begin(
         read: Read::default(),
         gap_before: begin,
         known: standing.known,
+        commits: VecDeque::new(),
+        confirmed_time: Arc::default(),
         idle_end: None,
         confirmed_at: Instant::now(),
     })
@@ -156,8 +172,12 @@ pub(super) struct Stream {
     gap_before: Option<Lsn>,
     /// What table `relay` says.
     known: Known,
-    /// Up to here the log holds nothing of ours that is not confirmed.
-    idle_end: Option<Lsn>,
+    /// What is sent and not confirmed: ends of commits, with their times.
+    commits: VecDeque<(Lsn, i64)>,
+    /// When the last commit that is confirmed was made, in microseconds since 1970; 0 if none is.
+    confirmed_time: Arc<AtomicI64>,
+    /// Up to here, and this time, the log holds nothing of ours that is not confirmed.
+    idle_end: Option<(Lsn, i64)>,
     confirmed_at: Instant,
 }
 
@@ -169,6 +189,8 @@ struct Read {
     transactions: Vec<u32>,
     /// The end of the last commit that is complete with `messages`.
     end: Option<Lsn>,
+    /// When that was committed.
+    committed: i64,
     /// Whether more of a transaction will come.
     in_transaction: bool,
 }
@@ -222,14 +244,15 @@ impl Stream {
             ReplicationEvent::XLogData { data, .. } => {
                 self.read.messages.extend(self.decoder.decode(&data)?);
             }
-            ReplicationEvent::Commit { end_lsn, .. } => {
+            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
                 self.read.in_transaction = false;
+                self.read.committed = commit_time_micros + PG_EPOCH_MICROS;
                 self.read.end = Some(end_lsn);
             }
             // Traffic of other tables must not hold the log: what is behind us holds nothing of ours.
-            ReplicationEvent::KeepAlive { wal_end, .. } => {
+            ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 if !self.read.in_transaction && self.read.end.is_none() && self.progress.is_settled() {
-                    self.idle_end = Some(wal_end);
+                    self.idle_end = Some((wal_end, server_time_micros + PG_EPOCH_MICROS));
                 }
             }
             ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => {}
@@ -244,6 +267,7 @@ impl Stream {
             return Ok(());
         }
         // Not before here: the begin of a transaction may be read alone, and must be kept for its messages.
+        self.commits.extend(end.map(|end| (end, self.read.committed)));
         until_visible(&self.pool, &std::mem::take(&mut self.read.transactions)).await?;
         self.hand_over(messages, end).await
     }
@@ -277,7 +301,8 @@ impl Stream {
     async fn confirm(&mut self, client: &ReplicationClient) -> Result<(), StreamError> {
         let now = Instant::now();
         let idle = self.idle_end.filter(|_| now.duration_since(self.confirmed_at) >= IDLE_CONFIRM_INTERVAL);
-        let Some(end) = self.progress.confirm(now).or(idle) else { return Ok(()) };
+        let ripe = self.progress.confirm(now);
+        let Some(end) = ripe.or(idle.map(|(end, _)| end)) else { return Ok(()) };
         self.idle_end = None;
         self.confirmed_at = now;
         let acknowledged = self.producer.acknowledged();
@@ -292,6 +317,11 @@ impl Stream {
             self.known.confirmed = Some(end);
         }
         client.update_applied_lsn(end);
+        let confirmed = self.commits.partition_point(|(commit, _)| *commit <= end);
+        let commit = self.commits.drain(..confirmed).next_back().or(idle.filter(|_| ripe.is_none()));
+        if let Some((_, time)) = commit {
+            self.confirmed_time.store(time, Ordering::Relaxed);
+        }
         Ok(())
     }
 
