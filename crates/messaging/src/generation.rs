@@ -41,6 +41,10 @@ impl Acknowledged {
     /// # Errors
     /// [`Loss`] if one was written there before.
     pub(crate) fn note(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Loss> {
+        // The broker had it already, from a request whose answer was lost, and does not say where.
+        if offset < 0 {
+            return Ok(());
+        }
         if !self.0.contains_key(topic) {
             self.0.insert(topic.to_owned(), BTreeMap::new());
         }
@@ -94,6 +98,7 @@ mod tests {
         for (partition, offset) in [(0, 5), (1, 2), (0, 6)] {
             acknowledged.note("t", partition, offset).unwrap();
         }
+        acknowledged.note("t", 0, -1001).unwrap();
         let loss = acknowledged.clone().note("t", 0, 6).unwrap_err();
         assert_eq!(loss, Loss { topic: "t".into(), partition: 0, offset: 6, end: 6 });
         let stored = serde_json::to_string(&acknowledged).unwrap();
