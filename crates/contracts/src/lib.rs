@@ -20,6 +20,7 @@ pub mod order;
 pub mod sku;
 mod token;
 pub mod topic;
+pub mod vat;
 
 pub use id::{CommandId, CustomerId, OrderId};
 pub use message::Message;
