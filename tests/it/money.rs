@@ -124,7 +124,7 @@ async fn every_card_is_charged_once_however_often_billing_dies() {
 }
 
 #[tokio::test]
-#[ignore = "takes ten minutes"]
+#[ignore = "takes four minutes"]
 async fn five_thousand_cards_are_charged_once_while_billing_dies_twenty_times() {
     charged_once("five-thousand", 5_000, 20).await;
 }
@@ -155,33 +155,36 @@ async fn a_changed_row_is_named(world: &World) {
 
 /// How long orders take beside others whose provider takes 30 s, against how long they take alone: in one run.
 #[tokio::test]
-#[ignore = "measures for two minutes"]
+#[ignore = "measures for a minute"]
 async fn a_slow_provider_delays_its_own_orders_only() {
     let world = Arc::new(World::new("slow", 1).await);
     world.product("SLOW", 9_999).await;
-    p99(&world, 300).await;
-    let alone = p99(&world, 2_000).await;
+    // The first ones warm everything up.
+    p99(&world).await;
+    let alone = p99(&world).await;
     let mut slow = JoinSet::new();
     for _ in 0..200 {
         let world = Arc::clone(&world);
         slow.spawn(async move { world.customer().post(&Uuid::now_v7().to_string(), "SLOW", 1, "tok_slow_30s").await });
     }
     slow.join_all().await;
-    let beside = p99(&world, 2_000).await;
+    let beside = p99(&world).await;
     let billing = PgPool::connect(&world.shop.state().stores.billing).await.unwrap();
     assert!(intents(&billing).await >= 200, "the slow ones were on their way all the time");
     eprintln!("p99 alone {alone:?}, beside 200 slow ones {beside:?}");
     assert!(beside < 2 * alone, "p99 alone {alone:?}, beside slow ones {beside:?}");
 }
 
-/// The 99th percentile of how long so many orders take to be confirmed, 16 at a time.
-async fn p99(world: &Arc<World>, orders: usize) -> Duration {
+/// The 99th percentile of how long orders take to be confirmed, 16 at a time, for some seconds: fewer than a slow order
+/// waits for its provider.
+async fn p99(world: &Arc<World>) -> Duration {
+    let end = Instant::now() + Duration::from_secs(12);
     let mut buying = JoinSet::new();
     for _ in 0..16 {
         let customer = world.customer();
         buying.spawn(async move {
             let mut took = Vec::new();
-            for _ in 0..orders / 16 {
+            while Instant::now() < end {
                 let begun = Instant::now();
                 assert_eq!(customer.buy("SLOW", 1, OK).await.status, "confirmed");
                 took.push(begun.elapsed());
@@ -190,6 +193,7 @@ async fn p99(world: &Arc<World>, orders: usize) -> Duration {
         });
     }
     let mut took = buying.join_all().await.concat();
+    assert!(took.len() > 200, "only {} orders were measured", took.len());
     took.sort();
     took[took.len() * 99 / 100]
 }

@@ -84,7 +84,9 @@ create table payment (
 -- for taking, which is harmless: it is the same key each time.
 create table intent (
     order_id    uuid not null,
-    operation   text not null check (operation in ('authorize', 'void', 'capture')),
+    operation   text not null check (operation in ('authorize', 'void', 'capture', 'refund')),
+    -- 1, but for refunds, which are numbered.
+    attempt     int not null check (attempt >= 1),
     -- What is not said is known to the provider.
     amount      bigint check (amount >= 0),
     currency    text,
@@ -100,16 +102,35 @@ create table intent (
     parked      text,
     check (num_nulls(next_try_at, parked) = 1),
     -- What the provider's key is made of: the same for ever.
-    primary key (order_id, operation)
+    primary key (order_id, operation, attempt)
 );
 
 -- What the worker looks for.
 create index intent_due on intent (next_try_at) where next_try_at is not null;
 
+-- What was asked to be returned of captured payments. Written under the payment's lock: what is open or done is never
+-- more than was captured.
+create table refund (
+    order_id        uuid not null,
+    number          int not null check (number >= 1),
+    -- A repetition of the request finds the first by it.
+    idempotency_key text not null,
+    amount          bigint not null check (amount > 0),
+    currency        text not null,
+    state           text not null check (state in ('open', 'refunded', 'refused')),
+    decline_code    text,
+    check ((decline_code is not null) = (state = 'refused')),
+    requested_at    timestamptz not null,
+    updated_at      timestamptz not null,
+    primary key (order_id, number),
+    unique (order_id, idempotency_key)
+);
+
 -- What the provider said of each intent, once: what became of a payment, as it happened.
 create table payment_outcome (
     order_id     uuid not null,
-    operation    text not null check (operation in ('authorize', 'void', 'capture')),
+    operation    text not null check (operation in ('authorize', 'void', 'capture', 'refund')),
+    attempt      int not null check (attempt >= 1),
     at           timestamptz not null,
     -- None if it was refused, and for a void that had nothing to release.
     amount       bigint,
@@ -117,22 +138,25 @@ create table payment_outcome (
     check (num_nulls(amount, currency) in (0, 2)),
     -- Only if it was refused.
     decline_code text,
-    primary key (order_id, operation)
+    primary key (order_id, operation, attempt)
 );
 
--- What moved money, or set it aside. At most one entry of a kind per order, whatever is replayed.
+-- What moved money, or set it aside. At most one entry of a kind and number per order,
+-- whatever is replayed.
 create table ledger_entry (
     -- 1..n without gaps, in the order of the chain.
     seq      bigint primary key check (seq >= 1),
     order_id uuid not null,
-    kind     text not null check (kind in ('authorization', 'release', 'capture')),
+    kind     text not null check (kind in ('authorization', 'release', 'capture', 'refund')),
+    -- 1, but for refunds, which are numbered.
+    number   int not null check (number >= 1),
     at       timestamptz not null,
     -- SHA-256 over the hash of the entry before (over nothing, for the first) and this entry as the UTF-8 text
-    --     seq|order_id|kind|at|account:amount:currency|account:amount:currency...
+    --     seq|order_id|kind|number|at|account:amount:currency|account:amount:currency...
     -- with `at` in microseconds since 1970 and the postings in the order of their lines. Whoever changes an entry, or
     -- takes one away, breaks the chain at that place.
     hash     bytea not null check (octet_length(hash) = 32),
-    unique (order_id, kind)
+    unique (order_id, kind, number)
 );
 
 -- What an entry did to which account. A debit is positive, a credit negative.

@@ -15,7 +15,8 @@ use crate::intent::Intent;
 use crate::ledger::LedgerEntry;
 use crate::payment::{Effect, Payment};
 use crate::provider::Outcome;
-use crate::store::{intents, ledger, payments};
+use crate::refund::{Refund, Settled};
+use crate::store::{intents, ledger, payments, refunds};
 
 /// Collected over a batch, written once.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ pub(crate) struct Changes<'b> {
     answers: Vec<Outgoing>,
     opened: Vec<Intent>,
     settled: Vec<(&'b Intent, &'b Outcome)>,
+    refunds: Vec<Refund>,
 }
 
 impl<'b> Changes<'b> {
@@ -33,9 +35,44 @@ impl<'b> Changes<'b> {
         self.changed.insert(payment.order);
     }
 
-    /// `intent` is settled: this is the provider's word on it.
-    pub(crate) fn settled(&mut self, intent: &'b Intent, outcome: &'b Outcome) {
+    /// What the provider's word on `intent` made of `payment`. Without effects it was settled before: taken twice.
+    pub(crate) fn of_payment(
+        &mut self,
+        payment: &Payment,
+        intent: &'b Intent,
+        outcome: &'b Outcome,
+        effects: Vec<Effect>,
+    ) {
+        if effects.is_empty() {
+            return;
+        }
+        self.changed(payment);
         self.settled.push((intent, outcome));
+        self.add(payment, effects);
+        if let Some(command) = payment.stuck() {
+            tracing::error!(order.id = %payment.order, command.id = %command,
+                "A command that waited is impossible now and stays unanswered.");
+        }
+    }
+
+    /// What the provider's word on `intent` made of `refund`. Without anything it was settled before: taken twice.
+    pub(crate) fn of_refund(
+        &mut self,
+        refund: &Refund,
+        intent: &'b Intent,
+        outcome: &'b Outcome,
+        settled: Option<Settled>,
+    ) {
+        let Some(Settled { entry }) = settled else { return };
+        self.refunds.push(refund.clone());
+        self.settled.push((intent, outcome));
+        self.entries.extend(entry);
+    }
+
+    /// A refund that is to be asked for.
+    pub(crate) fn requested(&mut self, refund: &Refund) {
+        self.opened.push(Intent::new(refund.order, refund.act()));
+        self.refunds.push(refund.clone());
     }
 
     /// What a transition of `payment` asked for; `payment` is as that transition left it.
@@ -59,6 +96,7 @@ impl<'b> Changes<'b> {
     ) -> sqlx::Result<Vec<Intent>> {
         let changed = self.changed.iter().filter_map(|order| all.get(order));
         payments::save(&mut *conn, changed, now).await?;
+        refunds::save(&mut *conn, &self.refunds, now).await?;
         intents::replace(&mut *conn, &self.settled, &self.opened, lease, now).await?;
         outbox::put(&mut *conn, &self.answers).await?;
         ledger::append(conn, &self.entries).await?;

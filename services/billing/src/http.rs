@@ -1,5 +1,7 @@
 //! The HTTP API: what is known of a payment, and what the books say.
 
+mod refunds;
+
 use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
@@ -8,7 +10,9 @@ use axum::routing::{get, post};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use service::clock::Clock;
 use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
 use web::access::{Operator, Principal, Verifier};
 use web::extract::{Json, Path, Query};
 use web::problem::Problem;
@@ -29,6 +33,10 @@ pub struct Api {
     pub verifier: Verifier,
     /// Where the worker hears that something is due.
     pub desk: Desk,
+    /// Tells the time.
+    pub clock: Clock,
+    /// What goes on although its client may have hung up.
+    pub work: TaskTracker,
 }
 
 impl FromRef<Api> for Verifier {
@@ -42,6 +50,7 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/payments/{order}", get(show_payment))
         .route("/v1/payments/{order}/resume", post(resume))
+        .route("/v1/payments/{order}/refunds", post(refunds::request).get(refunds::list))
         .route("/v1/ledger/accounts", get(list_accounts))
         .with_state(api)
 }

@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | `authorization` | `memo_authorized` | `memo_customers` |
 //! | `release` | `memo_customers` | `memo_authorized` |
+//! | `refund` | `customer_receipts` | `provider_receivable` |
 //! | `capture` | `memo_customers`; `provider_receivable`; `provider_fees` | `memo_authorized`; `customer_receipts`; `provider_receivable` |
 //!
 //! Entries are a chain: each has a hash over itself and the hash before it.
@@ -23,13 +24,15 @@ use contracts::{Money, OrderId};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// Something that moved money, or set it aside. An order has at most one entry of each kind.
+/// Something that moved money, or set it aside. An order has at most one entry of each kind and number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
     /// For which order.
     pub order: OrderId,
     /// What happened.
     pub kind: EntryKind,
+    /// Which time: a refund has a number, all else happens once.
+    pub number: u32,
     /// When.
     pub at: Timestamp,
     /// What it did to which account. Sums to zero.
@@ -45,6 +48,8 @@ pub enum EntryKind {
     Release,
     /// The provider took what it had set aside.
     Capture,
+    /// The provider returned some of what it had taken.
+    Refund,
 }
 
 /// A line of an entry.
@@ -84,13 +89,13 @@ impl LedgerEntry {
     /// The provider set `amount`, which is not negative, aside.
     pub fn authorization(order: OrderId, amount: Money, at: Timestamp) -> Self {
         let postings = transfer(Account::MemoAuthorized, Account::MemoCustomers, amount).into();
-        Self { order, kind: EntryKind::Authorization, at, postings }
+        Self { order, kind: EntryKind::Authorization, number: 1, at, postings }
     }
 
     /// The provider gave `amount`, which is not negative, up again.
     pub fn release(order: OrderId, amount: Money, at: Timestamp) -> Self {
         let postings = transfer(Account::MemoCustomers, Account::MemoAuthorized, amount).into();
-        Self { order, kind: EntryKind::Release, at, postings }
+        Self { order, kind: EntryKind::Release, number: 1, at, postings }
     }
 
     /// The provider took `amount`, which is not negative, and keeps `fee` of it.
@@ -101,14 +106,21 @@ impl LedgerEntry {
         if let Some(fee) = fee.filter(|fee| fee.amount != 0) {
             postings.extend(transfer(Account::ProviderFees, Account::ProviderReceivable, fee));
         }
-        Self { order, kind: EntryKind::Capture, at, postings }
+        Self { order, kind: EntryKind::Capture, number: 1, at, postings }
+    }
+
+    /// The provider returned `amount`, which is above zero, as the refund `number`. It keeps its fee.
+    pub fn refund(order: OrderId, number: u32, amount: Money, at: Timestamp) -> Self {
+        let postings = transfer(Account::CustomerReceipts, Account::ProviderReceivable, amount).into();
+        Self { order, kind: EntryKind::Refund, number, at, postings }
     }
 
     /// Where this entry comes when `end` is the last one of the chain, `None` before the first. The text that is hashed
     /// is stated in the migration that makes the table.
     pub(crate) fn link(&self, end: Option<&Link>) -> Link {
         let seq = end.map_or(1, |end| end.seq + 1);
-        let mut text = format!("{seq}|{}|{}|{}", self.order, self.kind.name(), self.at.as_microsecond());
+        let mut text =
+            format!("{seq}|{}|{}|{}|{}", self.order, self.kind.name(), self.number, self.at.as_microsecond());
         for Posting { account, amount } in &self.postings {
             text.push_str(&format!("|{}:{}:{}", account.name(), amount.amount, amount.currency.code()));
         }
@@ -132,6 +144,7 @@ impl EntryKind {
             Self::Authorization => "authorization",
             Self::Release => "release",
             Self::Capture => "capture",
+            Self::Refund => "refund",
         }
     }
 }
@@ -200,7 +213,8 @@ mod tests {
         let later = LedgerEntry { at: Timestamp::from_microsecond(1).unwrap(), ..one.clone() };
         let other = LedgerEntry { order: OrderId::mint(), ..one.clone() };
         let released = LedgerEntry { kind: EntryKind::Release, ..one.clone() };
-        for changed in [two.clone(), later, other, released] {
+        let second_time = LedgerEntry { number: 2, ..one.clone() };
+        for changed in [two.clone(), later, other, released, second_time] {
             let changed = changed.link(None);
             assert_ne!(changed.hash, first.hash);
             assert_ne!(two.link(Some(&changed)).hash, second.hash);

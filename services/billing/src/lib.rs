@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `commands` | batches of `AuthorizePayment`, `VoidPayment` and `CapturePayment` from Kafka |
 //! | `payment`, `state`, `record` | what becomes of one order's payment and its commands; pure |
+//! | `refund` | what becomes of some of it being returned; pure |
 //! | `intent` | a call to the provider that is decided and not yet settled; pure |
 //! | `ledger` | accounts and entries; pure |
 //! | `settle` | the worker that calls the provider and books what it says |
@@ -20,6 +21,7 @@ pub mod over_http;
 pub mod payment;
 pub mod provider;
 pub mod record;
+pub mod refund;
 pub mod settle;
 pub mod state;
 
@@ -40,6 +42,7 @@ use service::topics;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use web::access::Verifier;
 
 use crate::commands::Commands;
@@ -87,8 +90,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned(), topics: topics::specs() };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
     let stopping = stop.clone();
-    let router =
-        http::router(Api { pool, verifier, desk }).merge(web::health::routes(move || !stopping.is_cancelled()));
+    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), work: TaskTracker::new() })
+        .merge(web::health::routes(move || !stopping.is_cancelled()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await
 }

@@ -70,6 +70,7 @@ enum Body<'r> {
     Authorize { reference: String, amount: Money, token: &'r str },
     Void { reference: String, authorization: &'r str },
     Capture { reference: String, authorization: &'r str, amount: Money },
+    Refund { reference: String, authorization: &'r str, amount: Money },
 }
 
 #[derive(Deserialize)]
@@ -149,6 +150,9 @@ impl<'r> Body<'r> {
             Act::Void { authorization } => Self::Void { reference, authorization: authorization.as_str() },
             Act::Capture { authorization, amount } => {
                 Self::Capture { reference, authorization: authorization.as_str(), amount: *amount }
+            }
+            Act::Refund { authorization, amount, number: _ } => {
+                Self::Refund { reference, authorization: authorization.as_str(), amount: *amount }
             }
         }
     }

@@ -25,7 +25,7 @@ use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 
 use crate::ledger::LedgerEntry;
-use crate::provider::{Act, Done, Operation, Outcome, ProviderKey};
+use crate::provider::{Act, Done, Operation, Outcome, ProviderKey, Unbookable};
 use crate::record::{Answer, CommandRecord, Kind, Progress, named};
 use crate::state::State;
 
@@ -103,42 +103,6 @@ pub enum Fault {
         /// How much.
         amount: Money,
     },
-}
-
-/// What the provider says cannot be booked. The intent stays open.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unbookable {
-    /// The books would not say what the provider did.
-    #[error("the provider says {said} where {asked} was asked for")]
-    OtherAmount {
-        /// What was asked for.
-        asked: Money,
-        /// What was said.
-        said: Money,
-    },
-    /// It is not known what the provider did.
-    #[error("the provider says no amount where {asked} was asked for")]
-    NoAmount {
-        /// What was asked for.
-        asked: Money,
-    },
-    /// It keeps more than all, or in another currency.
-    #[error("the provider keeps a fee of {fee} where {asked} was asked for")]
-    OtherFee {
-        /// What was asked for.
-        asked: Money,
-        /// What it keeps.
-        fee: Money,
-    },
-    /// What became of somebody else's call is not what became of ours.
-    #[error("the provider answers for the key {key}, which was not asked about")]
-    OfAnother {
-        /// The key in the answer.
-        key: String,
-    },
-    /// A provider that refuses to release is no reason to say "voided".
-    #[error("the provider refuses to release the authorization")]
-    VoidRefused,
 }
 
 impl Payment {
@@ -302,14 +266,9 @@ impl Payment {
     fn judge(&self, operation: Operation, outcome: &Outcome) -> Result<(State, Answer), Unbookable> {
         let asked = self.asked();
         let declined = |code: &str| PaymentRefusal::Declined { decline_code: code.to_owned() };
+        outcome.held_against(asked)?;
         match (operation, outcome) {
             (_, Outcome::OfAnother(key)) => Err(Unbookable::OfAnother { key: key.clone() }),
-            (_, Outcome::Executed(Done { amount: Some(said), .. })) if *said != asked => {
-                Err(Unbookable::OtherAmount { asked, said: *said })
-            }
-            (_, Outcome::Executed(Done { fee: Some(fee), .. })) if !is_part(*fee, asked) => {
-                Err(Unbookable::OtherFee { asked, fee: *fee })
-            }
             (Operation::Void, Outcome::Executed(_)) => Ok((State::Voided, Answer::Voided)),
             (Operation::Void, Outcome::Refused { .. }) => Err(Unbookable::VoidRefused),
             (Operation::Authorize | Operation::Capture, Outcome::Executed(Done { amount: None, .. })) => {
@@ -352,11 +311,6 @@ impl Payment {
             Answer::CaptureRefused(reason) => BillingEvent::CaptureRefused { command, order, reason, at },
         }
     }
-}
-
-/// Whether `fee` can be kept of `amount`.
-fn is_part(fee: Money, amount: Money) -> bool {
-    fee.currency == amount.currency && (0..=amount.amount).contains(&fee.amount)
 }
 
 /// What a payment does with a command.

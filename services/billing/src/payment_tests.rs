@@ -88,6 +88,7 @@ fn said(effects: &[Effect]) -> Vec<&'static str> {
         Effect::OpenIntent(Act::Authorize { .. }) => "authorize!",
         Effect::OpenIntent(Act::Void { .. }) => "void!",
         Effect::OpenIntent(Act::Capture { .. }) => "capture!",
+        Effect::OpenIntent(Act::Refund { .. }) => "refund!",
         Effect::Post(entry) => entry.kind.name(),
     };
     effects.iter().map(word).collect()
@@ -319,7 +320,7 @@ impl Way {
         for effect in effects {
             match effect {
                 Effect::Post(entry) => self.posted.push(entry.kind),
-                Effect::OpenIntent(act) => assert_eq!(self.payment.state.operation(), Some(act.operation())),
+                Effect::OpenIntent(act) => assert_eq!(self.payment.state.operation(), act.operation()),
                 Effect::Answer(event) => {
                     if let BillingEvent::PaymentVoided { .. } = event {
                         let free = matches!(self.provider, AtProvider::Nothing | AtProvider::Released);

@@ -6,6 +6,8 @@ use axum::http::StatusCode;
 use contracts::OrderId;
 use web::problem::{Problem, ProblemType};
 
+use crate::refund::RefundError;
+
 /// No command about this order has come, or it is another customer's.
 pub(crate) static UNKNOWN_PAYMENT: ProblemType =
     ProblemType { slug: "unknown_payment", status: StatusCode::NOT_FOUND, title: "There is no such payment" };
@@ -13,6 +15,25 @@ pub(crate) static UNKNOWN_PAYMENT: ProblemType =
 /// Nothing of this payment waits for an operator.
 pub(crate) static NOT_PARKED: ProblemType =
     ProblemType { slug: "not_parked", status: StatusCode::CONFLICT, title: "The payment is not parked" };
+
+/// Nothing was taken that could be returned.
+pub(crate) static NOT_CAPTURED: ProblemType =
+    ProblemType { slug: "not_captured", status: StatusCode::CONFLICT, title: "The payment is not captured" };
+
+/// More than is left of what was captured.
+pub(crate) static REFUND_TOO_LARGE: ProblemType =
+    ProblemType { slug: "refund_too_large", status: StatusCode::CONFLICT, title: "The refund is too large" };
+
+/// A refund of nothing.
+pub(crate) static INVALID_REFUND: ProblemType =
+    ProblemType { slug: "invalid_refund", status: StatusCode::UNPROCESSABLE_ENTITY, title: "The refund is not valid" };
+
+/// The key belongs to another request.
+pub(crate) static IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
+    slug: "idempotency_key_reused",
+    status: StatusCode::UNPROCESSABLE_ENTITY,
+    title: "The idempotency key was used for another request",
+};
 
 /// When a client whom we could not serve may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,4 +53,14 @@ pub(crate) fn store(error: sqlx::Error) -> Problem {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
     );
     if away { Problem::unavailable(&error, ASK_AGAIN) } else { Problem::internal(&error) }
+}
+
+pub(crate) fn refund(error: &RefundError) -> Problem {
+    let kind = match error {
+        RefundError::NotCaptured => &NOT_CAPTURED,
+        RefundError::TooMuch { .. } => &REFUND_TOO_LARGE,
+        RefundError::NotPositive => &INVALID_REFUND,
+        RefundError::KeyReused(_) => &IDEMPOTENCY_KEY_REUSED,
+    };
+    Problem::of(kind, error)
 }

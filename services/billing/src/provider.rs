@@ -63,6 +63,15 @@ pub enum Act {
         /// How much.
         amount: Money,
     },
+    /// Return some of what was taken.
+    Refund {
+        /// The key it was authorized under.
+        authorization: ProviderKey,
+        /// How much.
+        amount: Money,
+        /// Which of the order's refunds.
+        number: u32,
+    },
 }
 
 /// The provider's definite word.
@@ -102,6 +111,42 @@ pub enum Found {
 #[error("the provider's answer did not come")]
 pub struct Unclear;
 
+/// What the provider says cannot be booked. The intent is parked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unbookable {
+    /// The books would not say what the provider did.
+    #[error("the provider says {said} where {asked} was asked for")]
+    OtherAmount {
+        /// What was asked for.
+        asked: Money,
+        /// What was said.
+        said: Money,
+    },
+    /// It is not known what the provider did.
+    #[error("the provider says no amount where {asked} was asked for")]
+    NoAmount {
+        /// What was asked for.
+        asked: Money,
+    },
+    /// It keeps more than all, or in another currency.
+    #[error("the provider keeps a fee of {fee} where {asked} was asked for")]
+    OtherFee {
+        /// What was asked for.
+        asked: Money,
+        /// What it keeps.
+        fee: Money,
+    },
+    /// What became of somebody else's call is not what became of ours.
+    #[error("the provider answers for the key {key}, which was not asked about")]
+    OfAnother {
+        /// The key in the answer.
+        key: String,
+    },
+    /// A provider that refuses to release is no reason to say "voided".
+    #[error("the provider refuses to release the authorization")]
+    VoidRefused,
+}
+
 impl Outcome {
     /// Over how much it was done; none if it was not done, or was nothing to do.
     pub fn amount(&self) -> Option<Money> {
@@ -120,22 +165,61 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Makes sure that the word is about what was asked, and over as much, where it says how much.
+    ///
+    /// # Errors
+    /// [`Unbookable`]: the provider contradicts what it was asked.
+    pub fn held_against(&self, asked: Money) -> Result<(), Unbookable> {
+        let done = match self {
+            Self::OfAnother(key) => return Err(Unbookable::OfAnother { key: key.clone() }),
+            Self::Refused { .. } => return Ok(()),
+            Self::Executed(done) => done,
+        };
+        if let Some(said) = done.amount.filter(|said| *said != asked) {
+            return Err(Unbookable::OtherAmount { asked, said });
+        }
+        let is_part = |fee: &Money| fee.currency == asked.currency && (0..=asked.amount).contains(&fee.amount);
+        match done.fee.filter(|fee| !is_part(fee)) {
+            Some(fee) => Err(Unbookable::OtherFee { asked, fee }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Request {
     /// `act` for `order`.
     pub fn new(order: OrderId, act: Act) -> Self {
-        Self { key: ProviderKey::of(order, act.operation()), order, act }
+        Self { key: ProviderKey(format!("{order}:{}:{}", act.name(), act.attempt())), order, act }
     }
 }
 
 impl Act {
-    /// What kind of thing it is.
-    pub fn operation(&self) -> Operation {
+    /// The step of the payment that it is. A refund is none: it has a life of its own.
+    pub fn operation(&self) -> Option<Operation> {
         match self {
-            Self::Authorize { .. } => Operation::Authorize,
-            Self::Void { .. } => Operation::Void,
-            Self::Capture { .. } => Operation::Capture,
+            Self::Authorize { .. } => Some(Operation::Authorize),
+            Self::Void { .. } => Some(Operation::Void),
+            Self::Capture { .. } => Some(Operation::Capture),
+            Self::Refund { .. } => None,
         }
     }
+
+    /// The name in keys, in the database and in logs.
+    pub fn name(&self) -> &'static str {
+        self.operation().map_or(Self::REFUND, Operation::name)
+    }
+
+    /// Which time: a refund has a number, all else is done once.
+    pub fn attempt(&self) -> u32 {
+        match self {
+            Self::Authorize { .. } | Self::Void { .. } | Self::Capture { .. } => 1,
+            Self::Refund { number, .. } => *number,
+        }
+    }
+
+    /// The name of a refund.
+    pub(crate) const REFUND: &str = "refund";
 }
 
 impl Operation {

@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contracts::OrderId;
 use messaging::HandleError;
 use service::clock::Clock;
 use sqlx::PgPool;
@@ -22,9 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::changes::Changes;
 use crate::intent::Intent;
-use crate::payment::Unbookable;
-use crate::provider::{Found, Outcome, Provider, Unclear};
-use crate::store::{intents, payments};
+use crate::provider::{Found, Outcome, Provider, Unbookable, Unclear};
+use crate::store::{intents, payments, refunds};
 
 /// How fast the worker goes.
 #[derive(Debug, Clone, Copy)]
@@ -302,26 +302,31 @@ impl Books {
     async fn book(&self, batch: &[Finished]) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
         let mut locked = payments::lock(&mut tx, batch.iter().map(|one| one.intent.request.order)).await?;
+        let refunded = batch.iter().filter(|one| one.intent.request.act.operation().is_none());
+        let refunded: Vec<OrderId> = refunded.map(|one| one.intent.request.order).collect();
+        let mut refunds = refunds::of_orders(&mut *tx, &refunded).await?;
         let now = self.clock.now();
         let (mut changes, mut later, mut parked) = (Changes::default(), Vec::new(), Vec::new());
         for Finished { intent, said } in batch {
-            let Some(payment) = locked.get_mut(&intent.request.order) else { continue };
+            let request = &intent.request;
             let Ok(outcome) = said else {
                 later.push((intent, intent.delay()));
                 continue;
             };
-            match payment.outcome(intent.request.act.operation(), outcome, now) {
-                Ok(effects) if effects.is_empty() => {} // It was settled before: taken twice.
-                Ok(effects) => {
-                    changes.changed(payment);
-                    changes.settled(intent, outcome);
-                    changes.add(payment, effects);
+            let booked = match request.act.operation() {
+                Some(operation) => {
+                    let Some(payment) = locked.get_mut(&request.order) else { continue };
+                    let booked = payment.outcome(operation, outcome, now);
+                    booked.map(|effects| changes.of_payment(payment, intent, outcome, effects))
                 }
-                Err(error) => parked.push((intent, parking(intent, &error))),
-            }
-            if let Some(command) = payment.stuck() {
-                tracing::error!(order.id = %payment.order, command.id = %command,
-                    "A command that waited is impossible now and stays unanswered.");
+                None => {
+                    let Some(refund) = refunds.get_mut(&(request.order, request.act.attempt())) else { continue };
+                    let booked = refund.outcome(outcome, now);
+                    booked.map(|settled| changes.of_refund(refund, intent, outcome, settled))
+                }
+            };
+            if let Err(error) = booked {
+                parked.push((intent, parking(intent, &error)));
             }
         }
         let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;

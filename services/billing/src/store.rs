@@ -5,6 +5,7 @@
 pub(crate) mod intents;
 pub(crate) mod ledger;
 pub(crate) mod payments;
+pub(crate) mod refunds;
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ const ENTRIES: &str = "
     select seq, order_id, kind, hash = sha256(before || convert_to(said, 'UTF8')) as sound
     from (
         select entry.seq, order_id, kind, hash, lag(hash, 1, '') over (order by entry.seq) as before,
-               concat_ws('|', entry.seq, order_id, kind, (extract(epoch from at) * 1000000)::bigint,
+               concat_ws('|', entry.seq, order_id, kind, number, (extract(epoch from at) * 1000000)::bigint,
                          string_agg(concat_ws(':', account, amount, currency), '|' order by line)) as said
         from ledger_entry entry left join ledger_posting using (seq) group by entry.seq
     ) as chain
@@ -55,6 +55,8 @@ pub struct Books {
     pub(super) entries: Vec<Entry>,
     pub(super) postings: Vec<Posting>,
     pub(super) outcomes: Vec<Outcome>,
+    /// For each order with refunds that were made, their sum. Unit: minor units.
+    pub(super) returned: BTreeMap<Uuid, i64>,
     pub(super) witness: Witness,
 }
 
@@ -200,7 +202,9 @@ impl Stores {
         let payments: Vec<Payment> =
             rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
         let postings = "select seq, account, amount, currency from ledger_posting order by seq, line";
-        let outcomes = "select order_id, operation, amount, currency, decline_code from payment_outcome";
+        let outcomes = "select order_id, operation, attempt, amount, currency, decline_code from payment_outcome";
+        let returned = "select order_id, sum(amount)::bigint from refund where state = 'refunded' group by order_id";
+        let returned: Vec<(Uuid, i64)> = rows(&self.billing, returned).await?;
         let holds: Vec<Hold> = self.documents("hold").await?;
         let mut books = Books {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
@@ -213,6 +217,7 @@ impl Stores {
             entries: rows(&self.billing, ENTRIES).await?,
             postings: rows(&self.billing, postings).await?,
             outcomes: rows(&self.billing, outcomes).await?,
+            returned: returned.into_iter().collect(),
             witness: Witness::read(&self.provider).await?,
             saga_log: BTreeMap::new(),
         };

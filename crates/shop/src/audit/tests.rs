@@ -115,9 +115,10 @@ fn book(books: &mut Books, order: Uuid, payment: &str) {
     };
     for (operation, fee) in [("authorize", None), (last, fee)] {
         let (operation, done, decline_code) = (operation.to_owned(), Some(eur(2580)), None);
-        books.witness.0.push(Deed { order, operation: operation.clone(), done, fee, decline_code });
+        let key = format!("{order}:{operation}:1");
+        books.witness.0.push(Deed { key, order, operation: operation.clone(), done, fee, decline_code });
         let (amount, currency, decline_code) = (Some(2580), Some("EUR".into()), None);
-        books.outcomes.push(Outcome { order_id: order, operation, amount, currency, decline_code });
+        books.outcomes.push(Outcome { order_id: order, operation, attempt: 1, amount, currency, decline_code });
     }
 }
 
@@ -233,6 +234,8 @@ const PLANTED: &[Planted] = &[
     ("X4 what the provider took", Row::Confirmed, |shop| drop(shop.books.witness.0.remove(1))),
     ("X4 what the provider took", Row::Confirmed, |shop| shop.books.witness.0[1].fee = None),
     ("X4 what the provider took", Row::Confirmed, |shop| shop.books.witness.0.clear()),
+    ("X4 what the provider took", Row::Confirmed, |shop| *shop.books.returned.entry(shop.confirmed).or_default() += 1),
+    ("L5 every captured", Row::Confirmed, |shop| *shop.books.returned.entry(shop.confirmed).or_default() += 1),
     ("X4 what the provider took", Row::Cancelled, |shop| shop.books.witness.0[3].operation = "capture".into()),
     ("X4 what the provider set", Row::Cancelled, |shop| drop(shop.books.witness.0.pop())),
     ("X4 what is written", Row::Confirmed, |shop| shop.books.outcomes[1].amount = Some(2579)),

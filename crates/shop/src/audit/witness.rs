@@ -21,6 +21,8 @@ pub(super) struct Witness(pub(super) Vec<Deed>);
 /// Something the provider did or refused.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Deed {
+    /// The key it was asked under.
+    pub(super) key: String,
     /// The order.
     #[serde(rename = "reference")]
     pub(super) order: Uuid,
@@ -48,6 +50,8 @@ enum Line {
 pub(super) struct Outcome {
     pub(super) order_id: Uuid,
     pub(super) operation: String,
+    /// Which time: a refund has a number, all else is done once.
+    pub(super) attempt: i32,
     pub(super) amount: Option<i64>,
     pub(super) currency: Option<String>,
     pub(super) decline_code: Option<String>,
@@ -86,9 +90,9 @@ struct Done {
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
     let ledger = Ledger::of(books);
     let mut orders: BTreeMap<Uuid, Done> = BTreeMap::new();
-    let mut words: BTreeMap<(Uuid, &str), Vec<&Deed>> = BTreeMap::new();
+    let mut words: BTreeMap<&str, Vec<&Deed>> = BTreeMap::new();
     for deed in &books.witness.0 {
-        words.entry((deed.order, &deed.operation)).or_default().push(deed);
+        words.entry(&deed.key).or_default().push(deed);
         orders.entry(deed.order).or_default().add(deed);
     }
     // Those that only our books know are held against a provider that did nothing.
@@ -109,6 +113,7 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             let paid = payment.and_then(|payment| payment.amount).map_or(0, i128::from);
             let left = done.taken - done.returned;
             let fits = done.taken == paid
+                && done.returned == books.returned.get(order).copied().map_or(0, i128::from)
                 && -ledger.balance(*order, "customer_receipts") == left
                 && ledger.balance(*order, "provider_receivable") == left - done.kept
                 && ledger.balance(*order, "provider_fees") == done.kept;
@@ -119,7 +124,7 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             (open != 0).then(|| format!("order {order}: {open} is still set aside"))
         }),
         Finding::of("X4 what is written down of the provider is what it said", &books.outcomes, |outcome| {
-            let said = words.get(&(outcome.order_id, &*outcome.operation)).map_or(&[][..], Vec::as_slice);
+            let said = words.get(&*outcome.key()).map_or(&[][..], Vec::as_slice);
             let fits = matches!(said, [deed] if outcome.repeats(deed));
             (!fits).then(|| format!("order {}: {}", outcome.order_id, outcome.operation))
         }),
@@ -145,6 +150,11 @@ impl Done {
 }
 
 impl Outcome {
+    /// The key that billing makes of order, operation and attempt.
+    fn key(&self) -> String {
+        format!("{}:{}:{}", self.order_id, self.operation, self.attempt)
+    }
+
     fn repeats(&self, deed: &Deed) -> bool {
         let said = deed.done.map(|done| (done.amount, done.currency.code()));
         self.amount.zip(self.currency.as_deref()) == said && self.decline_code == deed.decline_code

@@ -34,18 +34,19 @@ pub(crate) async fn replace(
     sqlx::query!(
         "-- intents::replace
         with settled as (
-            delete from intent using unnest($1::uuid[], $2::text[]) as gone (order_id, operation)
+            delete from intent using unnest($1::uuid[], $2::text[], $13::int[]) as gone (order_id, operation, attempt)
             where intent.order_id = gone.order_id and intent.operation = gone.operation
+              and intent.attempt = gone.attempt
         ), said as (
-            insert into payment_outcome (order_id, operation, at, amount, currency, decline_code)
-            select order_id, operation, $6, amount, currency, decline_code
-            from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[])
-                 as said (order_id, operation, amount, currency, decline_code)
+            insert into payment_outcome (order_id, operation, attempt, at, amount, currency, decline_code)
+            select order_id, operation, attempt, $6, amount, currency, decline_code
+            from unnest($1::uuid[], $2::text[], $13::int[], $3::bigint[], $4::text[], $5::text[])
+                 as said (order_id, operation, attempt, amount, currency, decline_code)
         )
-        insert into intent (order_id, operation, amount, currency, token, tries, next_try_at)
-        select order_id, operation, amount, currency, token, 1, now() + $12::bigint * interval '1 millisecond'
-        from unnest($7::uuid[], $8::text[], $9::bigint[], $10::text[], $11::text[])
-             as opened (order_id, operation, amount, currency, token)",
+        insert into intent (order_id, operation, attempt, amount, currency, token, tries, next_try_at)
+        select order_id, operation, attempt, amount, currency, token, 1, now() + $12::bigint * interval '1 millisecond'
+        from unnest($7::uuid[], $8::text[], $14::int[], $9::bigint[], $10::text[], $11::text[])
+             as opened (order_id, operation, attempt, amount, currency, token)",
         &gone.orders,
         &gone.operations as _,
         &done.amounts as _,
@@ -58,6 +59,8 @@ pub(crate) async fn replace(
         &asked.currencies as _,
         &tokens as _,
         millis(lease),
+        &gone.attempts,
+        &new.attempts,
     )
     .execute(conn)
     .await?;
@@ -72,11 +75,11 @@ pub(crate) async fn take_due(conn: impl PgExecutor<'_>, limit: usize, lease: Dur
         r#"-- intents::take_due
         update intent
         set tries = tries + 1, next_try_at = now() + $2::bigint * interval '1 millisecond'
-        where (order_id, operation) in (
-            select order_id, operation from intent where next_try_at <= now()
+        where (order_id, operation, attempt) in (
+            select order_id, operation, attempt from intent where next_try_at <= now()
             order by next_try_at limit $1 for update skip locked
         )
-        returning order_id, operation, amount, currency, token, tries"#,
+        returning order_id, operation, attempt, amount, currency, token, tries"#,
         i64::try_from(limit).unwrap_or(i64::MAX),
         millis(lease),
     )
@@ -100,12 +103,13 @@ pub(crate) async fn try_later(conn: &mut PgConnection, later: &[(&Intent, Durati
     sqlx::query!(
         "-- intents::try_later
         update intent set next_try_at = now() + later.delay * interval '1 millisecond'
-        from unnest($1::uuid[], $2::text[], $3::bigint[]) as later (order_id, operation, delay)
+        from unnest($1::uuid[], $2::text[], $3::bigint[], $4::int[]) as later (order_id, operation, delay, attempt)
         where intent.order_id = later.order_id and intent.operation = later.operation
-          and intent.next_try_at is not null",
+          and intent.attempt = later.attempt and intent.next_try_at is not null",
         &keys.orders,
         &keys.operations as _,
         &delays,
+        &keys.attempts,
     )
     .execute(conn)
     .await?;
@@ -123,11 +127,12 @@ pub(crate) async fn park(conn: &mut PgConnection, parked: &[(&Intent, String)]) 
     sqlx::query!(
         "-- intents::park
         update intent set next_try_at = null, parked = now.reason
-        from unnest($1::uuid[], $2::text[], $3::text[]) as now (order_id, operation, reason)
-        where intent.order_id = now.order_id and intent.operation = now.operation",
+        from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as now (order_id, operation, reason, attempt)
+        where intent.order_id = now.order_id and intent.operation = now.operation and intent.attempt = now.attempt",
         &keys.orders,
         &keys.operations as _,
         &reasons as _,
+        &keys.attempts,
     )
     .execute(conn)
     .await?;
@@ -162,22 +167,26 @@ pub(crate) struct StoredIntent {
 pub(crate) async fn of_order(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<Vec<StoredIntent>> {
     let rows = sqlx::query!(
         "-- intents::of_order
-        select operation, tries, next_try_at, parked from intent where order_id = $1 order by operation",
+        select operation, attempt, tries, next_try_at, parked from intent where order_id = $1
+        order by operation, attempt",
         order.as_uuid(),
     )
     .fetch_all(conn)
     .await?;
-    let stored = rows.into_iter().map(|row| {
-        let key = ProviderKey::of(order, operation(order.as_uuid(), &row.operation)?).to_string();
-        let next_try_at = row.next_try_at.map(|at| at.to_jiff());
-        Ok(StoredIntent { operation: row.operation, key, tries: row.tries, next_try_at, parked: row.parked })
+    let stored = rows.into_iter().map(|row| StoredIntent {
+        key: format!("{order}:{}:{}", row.operation, row.attempt),
+        operation: row.operation,
+        tries: row.tries,
+        next_try_at: row.next_try_at.map(|at| at.to_jiff()),
+        parked: row.parked,
     });
-    stored.collect()
+    Ok(stored.collect())
 }
 
 struct Row {
     order_id: Uuid,
     operation: String,
+    attempt: i32,
     amount: Option<i64>,
     currency: Option<String>,
     token: Option<String>,
@@ -193,12 +202,13 @@ impl Row {
         let amount = said.map(|(amount, code)| money(order_id, amount, code)).transpose()?;
         let token = self.token.map(PaymentToken::try_from).transpose().map_err(|_| whole("its token is none"))?;
         let authorization = ProviderKey::of(order, Operation::Authorize);
-        let operation = operation(order_id, &self.operation)?;
-        let act = match (operation, amount, token) {
-            (Operation::Authorize, Some(amount), Some(token)) => Act::Authorize { amount, token },
-            (Operation::Void, _, _) => Act::Void { authorization },
-            (Operation::Capture, Some(amount), _) => Act::Capture { authorization, amount },
-            (Operation::Authorize | Operation::Capture, _, _) => return Err(whole("it has no whole intent")),
+        let number = u32::try_from(self.attempt).map_err(|_| whole("its attempt is none"))?;
+        let act = match (self.operation.as_str(), amount, token) {
+            ("authorize", Some(amount), Some(token)) => Act::Authorize { amount, token },
+            ("void", _, _) => Act::Void { authorization },
+            ("capture", Some(amount), _) => Act::Capture { authorization, amount },
+            (Act::REFUND, Some(amount), _) => Act::Refund { authorization, amount, number },
+            _ => return Err(whole("it has no whole intent")),
         };
         Ok(Intent { request: Request::new(order, act), tries: u32::try_from(tries).unwrap_or(u32::MAX) })
     }
@@ -209,6 +219,7 @@ impl Row {
 struct Keys {
     orders: Vec<Uuid>,
     operations: Vec<&'static str>,
+    attempts: Vec<i32>,
 }
 
 impl Keys {
@@ -216,7 +227,8 @@ impl Keys {
         let mut keys = Self::default();
         for Intent { request, .. } in intents {
             keys.orders.push(request.order.as_uuid());
-            keys.operations.push(request.act.operation().name());
+            keys.operations.push(request.act.name());
+            keys.attempts.push(i32::try_from(request.act.attempt()).unwrap_or(i32::MAX));
         }
         keys
     }
@@ -240,14 +252,9 @@ impl Amounts {
     }
 }
 
-fn operation(order: Uuid, name: &str) -> sqlx::Result<Operation> {
-    let known = Operation::ALL.into_iter().find(|operation| operation.name() == name);
-    known.ok_or_else(|| unreadable(order, "its operation is unknown"))
-}
-
 fn amount(act: &Act) -> Option<Money> {
     match act {
-        Act::Authorize { amount, .. } | Act::Capture { amount, .. } => Some(*amount),
+        Act::Authorize { amount, .. } | Act::Capture { amount, .. } | Act::Refund { amount, .. } => Some(*amount),
         Act::Void { .. } => None,
     }
 }
@@ -255,6 +262,6 @@ fn amount(act: &Act) -> Option<Money> {
 fn token(act: &Act) -> Option<&PaymentToken> {
     match act {
         Act::Authorize { token, .. } => Some(token),
-        Act::Void { .. } | Act::Capture { .. } => None,
+        Act::Void { .. } | Act::Capture { .. } | Act::Refund { .. } => None,
     }
 }

@@ -27,14 +27,15 @@ pub(crate) async fn append(conn: &mut PgConnection, entries: &[LedgerEntry]) -> 
     sqlx::query!(
         "-- ledger::append
         with entry as (
-            insert into ledger_entry (seq, order_id, kind, at, hash)
-            select * from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bytea[])
+            insert into ledger_entry (seq, order_id, kind, number, at, hash)
+            select * from unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::timestamptz[], $6::bytea[])
         )
         insert into ledger_posting (seq, line, account, amount, currency)
-        select * from unnest($6::bigint[], $7::int[], $8::text[], $9::bigint[], $10::text[])",
+        select * from unnest($7::bigint[], $8::int[], $9::text[], $10::bigint[], $11::text[])",
         &rows.seqs,
         &rows.orders,
         &rows.kinds as _,
+        &rows.numbers,
         &rows.ats as _,
         &rows.hashes,
         &rows.posting_seqs,
@@ -54,6 +55,7 @@ struct Rows {
     seqs: Vec<i64>,
     orders: Vec<Uuid>,
     kinds: Vec<&'static str>,
+    numbers: Vec<i32>,
     ats: Vec<jiff_sqlx::Timestamp>,
     hashes: Vec<Vec<u8>>,
     posting_seqs: Vec<i64>,
@@ -68,6 +70,7 @@ impl Rows {
         self.seqs.push(link.seq);
         self.orders.push(entry.order.as_uuid());
         self.kinds.push(entry.kind.name());
+        self.numbers.push(i32::try_from(entry.number).unwrap_or(i32::MAX));
         self.ats.push(entry.at.to_sqlx());
         self.hashes.push(link.hash.clone());
         for (line, posting) in (1..).zip(&entry.postings) {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use crate::bench::{Bench, HANDED_OVER_ONLY, Order};
 
 const ENTRY: &str = "insert into ledger_entry
-                     values (7, '00000000-0000-7000-8000-00000000000b', 'capture', now(), sha256(''));";
+                     values (7, '00000000-0000-7000-8000-00000000000b', 'capture', 1, now(), sha256(''));";
 
 const CHANGES: [&str; 9] = [
     "update ledger_posting set amount = 0",
@@ -44,7 +44,7 @@ fn postings(lines: &[(i32, i64, &str)]) -> String {
 async fn broken_links(pool: &PgPool) -> Vec<i64> {
     let query = "select seq from (
             select entry.seq, hash, lag(hash, 1, '') over (order by entry.seq) as before,
-                   concat_ws('|', entry.seq, order_id, kind, (extract(epoch from at) * 1000000)::bigint,
+                   concat_ws('|', entry.seq, order_id, kind, number, (extract(epoch from at) * 1000000)::bigint,
                              string_agg(concat_ws(':', account, amount, currency), '|' order by line)) as said
             from ledger_entry entry left join ledger_posting using (seq) group by entry.seq
         ) as chain

@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, StatusCode, header::AUTHORIZATION};
+use axum::http::{
+    Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use billing::http::Api;
 use contracts::{CustomerId, OrderId};
 use serde_json::{Value, json};
+use service::clock::Clock;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use web::access::{Principal, Signer, Verifier, generate_keys};
 
@@ -28,6 +33,8 @@ impl Client {
             pool: bench.pool.clone(),
             verifier,
             desk: bench.desk.clone(),
+            clock: Clock::system(),
+            work: TaskTracker::new(),
         }));
         Self { router, signer: Signer::from_pem(&private).unwrap() }
     }
@@ -37,12 +44,32 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, principal: Option<Principal>) -> (StatusCode, Value) {
-        let mut request = Request::builder().method(method).uri(path);
+        self.request(Request::builder().method(method).uri(path), principal, Body::empty()).await
+    }
+
+    /// Posts `body` under an idempotency key.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        key: &str,
+        body: &Value,
+        principal: Option<Principal>,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder().method(Method::POST).uri(path).header(CONTENT_TYPE, "application/json");
+        self.request(request.header("idempotency-key", key), principal, Body::from(body.to_string())).await
+    }
+
+    async fn request(
+        &self,
+        mut request: axum::http::request::Builder,
+        principal: Option<Principal>,
+        body: Body,
+    ) -> (StatusCode, Value) {
         if let Some(principal) = principal {
             let token = self.signer.sign(&principal, Duration::from_secs(60));
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert!(!String::from_utf8_lossy(&body).contains("tok_"), "a token is shown to nobody");

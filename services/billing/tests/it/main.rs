@@ -7,4 +7,5 @@ mod commands;
 mod http;
 mod parking;
 mod provider;
+mod refunds;
 mod settle;

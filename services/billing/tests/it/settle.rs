@@ -162,7 +162,7 @@ async fn an_outcome_the_database_refuses_holds_back_no_other() {
     bench.send(&[bad.authorize(), good.authorize()]).await.unwrap();
     bench.answered(2).await;
     let booked: i64 = sqlx::query_scalar(
-        "insert into ledger_entry select max(seq) + 1, $1, 'capture', now(), sha256('') from ledger_entry returning 1::bigint",
+        "insert into ledger_entry select max(seq) + 1, $1, 'capture', 1, now(), sha256('') from ledger_entry returning 1::bigint",
     )
     .bind(bad.id.as_uuid())
     .fetch_one(&bench.pool)

@@ -1,0 +1,102 @@
+//! Returning some of what was captured. The request is answered once it is stored; the provider is asked by the worker.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use contracts::{Money, OrderId};
+use serde::{Deserialize, Serialize};
+use web::access::Operator;
+use web::extract::{IdempotencyKey, Json, Path};
+use web::problem::Problem;
+
+use super::Api;
+use crate::changes::Changes;
+use crate::problem;
+use crate::refund::{Refund, RefundState, Requested};
+use crate::store::{payments, refunds};
+
+/// How much to return.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    amount: Money,
+}
+
+/// A refund as it was asked for: the same whenever the request is repeated.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    order: OrderId,
+    number: u32,
+    amount: Money,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    number: u32,
+    amount: Money,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decline_code: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refunds {
+    refunds: Vec<View>,
+}
+
+/// Takes in a refund.
+pub(super) async fn request(
+    State(api): State<Api>,
+    _: Operator,
+    Path(order): Path<OrderId>,
+    key: IdempotencyKey,
+    Json(request): Json<Request>,
+) -> Result<Response, Problem> {
+    // In a task of its own: a client that hangs up must not leave a transaction open.
+    let taken_in = api.work.clone().spawn(async move { take_in(&api, order, key.as_str(), request.amount).await });
+    let Refund { number, amount, .. } = taken_in.await.map_err(|error| Problem::internal(&error))??;
+    let location = format!("/v1/payments/{order}/refunds");
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Accepted { order, number, amount })).into_response())
+}
+
+async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<Refund, Problem> {
+    let mut tx = api.pool.begin().await.map_err(problem::store)?;
+    let locked = payments::lock(&mut tx, [order]).await.map_err(problem::store)?;
+    let payment = locked.get(&order).filter(|payment| !payment.commands.is_empty());
+    let payment = payment.ok_or_else(|| problem::unknown_payment(order))?;
+    let known = refunds::of_orders(&mut *tx, &[order]).await.map_err(problem::store)?;
+    let known: Vec<Refund> = known.into_values().collect();
+    let refund = match Refund::request(payment, &known, key, amount).map_err(|error| problem::refund(&error))? {
+        Requested::Known(refund) => return Ok(refund),
+        Requested::New(refund) => refund,
+    };
+    let mut changes = Changes::default();
+    changes.requested(&refund);
+    let opened = changes.write(&mut tx, &locked, api.desk.lease(), api.clock.now()).await.map_err(problem::store)?;
+    tx.commit().await.map_err(problem::store)?;
+    api.desk.hand_over(opened);
+    Ok(refund)
+}
+
+/// Every refund of a payment, and what became of it.
+pub(super) async fn list(
+    State(api): State<Api>,
+    _: Operator,
+    Path(order): Path<OrderId>,
+) -> Result<Json<impl Serialize>, Problem> {
+    let refunds = refunds::of_orders(&api.pool, &[order]).await.map_err(problem::store)?;
+    Ok(Json(Refunds { refunds: refunds.into_values().map(View::from).collect() }))
+}
+
+impl From<Refund> for View {
+    fn from(refund: Refund) -> Self {
+        let Refund { number, amount, state, .. } = refund;
+        let (state, decline_code) = match state {
+            RefundState::Open => ("open", None),
+            RefundState::Refunded => ("refunded", None),
+            RefundState::Refused { decline_code } => ("refused", Some(decline_code)),
+        };
+        Self { number, amount, state, decline_code }
+    }
+}

@@ -1,0 +1,236 @@
+//! A refund: some of what was captured goes back. Pure.
+//!
+//! A payment can have many, each with a number of its own and so a key of its own at the provider. What is open counts as
+//! returned, so however many are under way at once, never more is asked back than was captured.
+
+use contracts::{Money, OrderId};
+use jiff::Timestamp;
+
+use crate::ledger::LedgerEntry;
+use crate::payment::Payment;
+use crate::provider::{Act, Operation, Outcome, ProviderKey, Unbookable};
+use crate::state::State;
+
+/// One refund of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    /// Of which order.
+    pub order: OrderId,
+    /// Which of its refunds: 1, 2, 3...
+    pub number: u32,
+    /// The idempotency key of the request.
+    pub key: String,
+    /// How much. Above zero.
+    pub amount: Money,
+    /// How far it has come.
+    pub state: RefundState,
+}
+
+/// How far a refund has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundState {
+    /// The provider is asked for it.
+    Open,
+    /// The money went back.
+    Refunded,
+    /// The provider refused it; nothing went back.
+    Refused {
+        /// The provider's own code.
+        decline_code: String,
+    },
+}
+
+/// What a request is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requested {
+    /// It is new: the provider is to be asked.
+    New(Refund),
+    /// Its key was used for the same before.
+    Known(Refund),
+}
+
+/// Why a refund is not even tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RefundError {
+    /// There is nothing to return.
+    #[error("only a captured payment can be refunded")]
+    NotCaptured,
+    /// The key belongs to another request.
+    #[error("the idempotency key was used for a refund of {0}")]
+    KeyReused(Money),
+    /// Nothing, or less.
+    #[error("a refund is above zero")]
+    NotPositive,
+    /// More than is left, or in another currency.
+    #[error("at most {left} can still be refunded")]
+    TooMuch {
+        /// What can still be returned.
+        left: Money,
+    },
+}
+
+impl Refund {
+    /// Takes in a request for `amount` under `key`, where `known` are all refunds of `payment`.
+    ///
+    /// # Errors
+    /// [`RefundError`]; nothing is to be changed.
+    pub fn request(payment: &Payment, known: &[Self], key: &str, amount: Money) -> Result<Requested, RefundError> {
+        if let Some(first) = known.iter().find(|refund| refund.key == key) {
+            let same = first.amount == amount;
+            return if same { Ok(Requested::Known(first.clone())) } else { Err(RefundError::KeyReused(first.amount)) };
+        }
+        let (State::Captured, Some(terms)) = (payment.state, payment.terms) else {
+            return Err(RefundError::NotCaptured);
+        };
+        if amount.amount <= 0 {
+            return Err(RefundError::NotPositive);
+        }
+        let returned = known.iter().filter(|refund| refund.counts()).map(|refund| i128::from(refund.amount.amount));
+        let left = i128::from(terms.amount.amount) - returned.sum::<i128>();
+        if amount.currency != terms.amount.currency || i128::from(amount.amount) > left {
+            let left = i64::try_from(left).unwrap_or_default();
+            return Err(RefundError::TooMuch { left: Money::new(left, terms.amount.currency) });
+        }
+        let number = u32::try_from(known.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let (order, key) = (payment.order, key.to_owned());
+        Ok(Requested::New(Self { order, number, key, amount, state: RefundState::Open }))
+    }
+
+    /// Whether it takes something from what is left.
+    fn counts(&self) -> bool {
+        match self.state {
+            RefundState::Open | RefundState::Refunded => true,
+            RefundState::Refused { .. } => false,
+        }
+    }
+
+    /// What the provider is asked for.
+    pub(crate) fn act(&self) -> Act {
+        let authorization = ProviderKey::of(self.order, Operation::Authorize);
+        Act::Refund { authorization, amount: self.amount, number: self.number }
+    }
+
+    /// Takes in what the provider says, and gives back what the ledger says of it. What it says of a refund that is
+    /// settled changes nothing, and gives `None`.
+    ///
+    /// # Errors
+    /// [`Unbookable`]; the refund is as it was.
+    pub fn outcome(&mut self, outcome: &Outcome, at: Timestamp) -> Result<Option<Settled>, Unbookable> {
+        if self.state != RefundState::Open {
+            return Ok(None);
+        }
+        outcome.held_against(self.amount)?;
+        let (state, entry) = match outcome.decline_code() {
+            Some(code) => (RefundState::Refused { decline_code: code.to_owned() }, None),
+            None if outcome.amount().is_none() => return Err(Unbookable::NoAmount { asked: self.amount }),
+            None => {
+                let entry = LedgerEntry::refund(self.order, self.number, self.amount, at);
+                (RefundState::Refunded, Some(entry))
+            }
+        };
+        self.state = state;
+        Ok(Some(Settled { entry }))
+    }
+}
+
+/// A refund is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// What the ledger says of it; nothing, if it was refused.
+    pub entry: Option<LedgerEntry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{Currency, CustomerId};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::payment::Terms;
+    use crate::provider::Done;
+
+    fn eur(amount: i64) -> Money {
+        Money::new(amount, Currency::EUR)
+    }
+
+    fn captured(amount: i64) -> Payment {
+        let terms = Some(Terms { customer: CustomerId::mint(), amount: eur(amount) });
+        Payment { state: State::Captured, terms, ..Payment::none(OrderId::mint()) }
+    }
+
+    fn new(payment: &Payment, known: &[Refund], key: &str, amount: Money) -> Refund {
+        match Refund::request(payment, known, key, amount) {
+            Ok(Requested::New(refund)) => refund,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_known_by_its_key_and_refused_before_the_provider_is_asked() {
+        let payment = captured(1000);
+        let known = [new(&payment, &[], "first", eur(400))];
+        let ask = |key, amount| Refund::request(&payment, &known, key, amount);
+        assert_eq!(ask("first", eur(400)), Ok(Requested::Known(known[0].clone())));
+        assert_eq!(ask("first", eur(401)), Err(RefundError::KeyReused(eur(400))));
+        assert_eq!(ask("second", eur(601)), Err(RefundError::TooMuch { left: eur(600) }));
+        assert_eq!(ask("second", Money::new(1, Currency::JPY)), Err(RefundError::TooMuch { left: eur(600) }));
+        for amount in [0, -1, i64::MIN] {
+            assert_eq!(ask("second", eur(amount)), Err(RefundError::NotPositive));
+        }
+        assert_eq!(new(&payment, &known, "second", eur(600)).number, 2);
+        for state in State::ALL.into_iter().filter(|state| *state != State::Captured) {
+            let payment = Payment { state, ..payment.clone() };
+            assert_eq!(Refund::request(&payment, &[], "x", eur(1)), Err(RefundError::NotCaptured), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_provider_says_settles_it_once() {
+        let payment = captured(1000);
+        let open = new(&payment, &[], "first", eur(400));
+        let at = Timestamp::UNIX_EPOCH;
+        let done = Outcome::Executed(Done { amount: Some(eur(400)), fee: None });
+        let mut refund = open.clone();
+        let settled = refund.outcome(&done, at).unwrap().unwrap();
+        assert_eq!(settled.entry, Some(LedgerEntry::refund(payment.order, 1, eur(400), at)));
+        assert_eq!((refund.outcome(&done, at), refund.state), (Ok(None), RefundState::Refunded));
+
+        let mut refund = open.clone();
+        let settled = refund.outcome(&Outcome::Refused { decline_code: "no".into() }, at).unwrap().unwrap();
+        assert_eq!(settled.entry, None);
+        assert_eq!(new(&payment, &[refund], "again", eur(1000)).number, 2, "a refusal leaves all to be returned");
+
+        for wrong in [
+            Outcome::Executed(Done { amount: Some(eur(401)), fee: None }),
+            Outcome::Executed(Done { amount: None, fee: None }),
+            Outcome::OfAnother("other".into()),
+        ] {
+            let mut refund = open.clone();
+            refund.outcome(&wrong, at).unwrap_err();
+            assert_eq!(refund, open);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_is_returned_than_was_captured(
+            amount in 0..=10_000_i64,
+            wanted in prop::collection::vec((1..=5_000_i64, any::<Option<bool>>()), 0..12),
+        ) {
+            let payment = captured(amount);
+            let mut known: Vec<Refund> = Vec::new();
+            for (place, (wanted, refused)) in wanted.into_iter().enumerate() {
+                if let Ok(Requested::New(mut refund)) = Refund::request(&payment, &known, &place.to_string(), eur(wanted)) {
+                    match refused {
+                        None => {}
+                        Some(true) => refund.state = RefundState::Refused { decline_code: "no".into() },
+                        Some(false) => refund.state = RefundState::Refunded,
+                    }
+                    known.push(refund);
+                }
+                let returned: i64 = known.iter().filter(|one| one.counts()).map(|one| one.amount.amount).sum();
+                prop_assert!(returned <= amount);
+            }
+        }
+    }
+}

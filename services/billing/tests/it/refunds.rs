@@ -1,0 +1,140 @@
+//! Returning some of what was captured.
+
+use contracts::{Currency, Money};
+use serde_json::{Value, json};
+use web::access::Principal;
+
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Order};
+use crate::http::Client;
+use billing::settle::Pace;
+
+const OPERATOR: Option<Principal> = Some(Principal::Operator);
+
+/// A captured order, and the API.
+struct Sale {
+    bench: Bench,
+    client: Client,
+    order: Order,
+    path: String,
+}
+
+impl Sale {
+    async fn with(token: &'static str, pace: Pace) -> Self {
+        let bench = Bench::start(pace).await;
+        let client = Client::of(&bench);
+        let order = Order::with(token);
+        bench.send(&[order.authorize()]).await.unwrap();
+        bench.answered(1).await;
+        bench.send(&[order.capture()]).await.unwrap();
+        bench.answered(2).await;
+        Self { bench, client, order, path: format!("/v1/payments/{}/refunds", order.id) }
+    }
+
+    async fn refund(&self, key: &str, amount: i64) -> (u16, Value) {
+        let body = json!({ "amount": Money::new(amount, Currency::EUR) });
+        let (status, body) = self.client.post(&self.path, key, &body, OPERATOR).await;
+        (status.as_u16(), body)
+    }
+
+    /// What became of each refund, once none is open.
+    async fn settled(&self) -> Vec<(i64, String)> {
+        let done = async || (self.bench.count("select count(*) from intent").await == 0).then_some(());
+        self.bench.poll(done).await;
+        let (_, seen) = self.client.get(&self.path, OPERATOR).await;
+        let refund =
+            |one: &Value| (one["amount"]["amount"].as_i64().unwrap(), one["state"].as_str().unwrap().to_owned());
+        seen["refunds"].as_array().unwrap().iter().map(refund).collect()
+    }
+
+    async fn paid(&self) -> i64 {
+        let balances = self.bench.balances().await;
+        balances.iter().find(|(account, _)| *account == "customer_receipts").map_or(0, |(_, balance)| -balance)
+    }
+}
+
+#[tokio::test]
+async fn parts_go_back_up_to_what_was_captured_and_the_same_key_once() {
+    let sale = Sale::with("tok_ok", HANDED_OVER_ONLY).await;
+    let accepted =
+        (202, json!({ "order": sale.order.id, "number": 1, "amount": { "amount": 500, "currency": "EUR" } }));
+    assert_eq!(sale.refund("first", 500).await, accepted);
+    assert_eq!(sale.refund("first", 500).await, accepted, "the same answer, and no second refund");
+    assert_eq!(sale.refund("first", 501).await.1["code"], json!("idempotency_key_reused"));
+    let (status, problem) = sale.refund("second", 791).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("refund_too_large")));
+    assert_eq!(sale.refund("second", 790).await.0, 202);
+    assert_eq!(sale.settled().await, [(500, "refunded".to_owned()), (790, "refunded".to_owned())]);
+    assert_eq!(sale.refund("third", 1).await.1["code"], json!("refund_too_large"));
+    assert_eq!(sale.refund("first", 500).await, accepted, "still the same answer");
+    assert_eq!(sale.bench.balances().await, [("provider_fees", 18), ("provider_receivable", -18)]);
+    assert_eq!(sale.bench.count("select count(*) from ledger_entry where kind = 'refund'").await, 2);
+}
+
+#[tokio::test]
+async fn twenty_at_once_return_no_more_than_was_captured() {
+    let sale = Sale::with("tok_ok", HANDED_OVER_ONLY).await;
+    let asked = (0..20).map(|number| sale.refund(Box::leak(format!("key-{number}").into_boxed_str()), 100));
+    let answers = futures::future::join_all(asked).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 202).count(), 12, "{answers:?}");
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 409).count(), 8, "{answers:?}");
+    assert_eq!(sale.settled().await.len(), 12);
+    assert_eq!(sale.paid().await, 90);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_asked_and_a_refusal_leaves_all_to_be_returned() {
+    for token in ["tok_refund_error_done", "tok_refund_timeout_done", "tok_refund_timeout_lost"] {
+        let sale = Sale::with(token, EAGER).await;
+        assert_eq!(sale.refund("key", 1290).await.0, 202);
+        assert_eq!(sale.settled().await, [(1290, "refunded".to_owned())], "{token}");
+        assert_eq!(sale.paid().await, 0, "{token}");
+    }
+    let sale = Sale::with("tok_refund_declined", HANDED_OVER_ONLY).await;
+    assert_eq!(sale.refund("key", 1290).await.0, 202);
+    assert_eq!(sale.settled().await, [(1290, "refused".to_owned())]);
+    assert_eq!(sale.paid().await, 1290);
+    assert_eq!(sale.refund("again", 1290).await.1["number"], json!(2));
+}
+
+#[tokio::test]
+async fn a_wrong_word_about_a_refund_parks_it_and_leaves_the_ledger_untouched() {
+    let sale = Sale::with("tok_refund_wrong_amount", EAGER).await;
+    assert_eq!(sale.refund("key", 100).await.0, 202);
+    let parked = async || {
+        let parked: Option<String> =
+            sqlx::query_scalar("select parked from intent where parked is not null and operation = 'refund'")
+                .fetch_optional(&sale.bench.pool)
+                .await
+                .unwrap();
+        parked
+    };
+    let why = sale.bench.poll(parked).await;
+    assert_eq!(why, "the provider says 1.01 EUR where 1.00 EUR was asked for");
+    assert_eq!(sale.paid().await, 1290);
+}
+
+#[tokio::test]
+async fn only_an_operator_refunds_and_only_what_was_captured() {
+    let sale = Sale::with("tok_ok", HANDED_OVER_ONLY).await;
+    let body = json!({ "amount": { "amount": 1, "currency": "EUR" } });
+    for (principal, status) in [(None, 401), (Some(Principal::Customer(sale.order.customer)), 403)] {
+        assert_eq!(sale.client.post(&sale.path, "key", &body, principal).await.0.as_u16(), status);
+        assert_eq!(sale.client.get(&sale.path, principal).await.0.as_u16(), status);
+    }
+    for (amount, code) in [
+        (json!({ "amount": 0, "currency": "EUR" }), "invalid_refund"),
+        (json!({ "amount": 1, "currency": "JPY" }), "refund_too_large"),
+        (json!({ "amount": 1.5, "currency": "EUR" }), "invalid_body"),
+        (json!({ "amount": 1, "currency": "EUR", "more": 1 }), "invalid_body"),
+    ] {
+        let (_, problem) = sale.client.post(&sale.path, "key", &json!({ "amount": amount }), OPERATOR).await;
+        assert_eq!(problem["code"], json!(code), "{amount}");
+    }
+    let other = Order::with("tok_ok");
+    let path = format!("/v1/payments/{}/refunds", other.id);
+    assert_eq!(sale.client.post(&path, "key", &body, OPERATOR).await.1["code"], json!("unknown_payment"));
+    sale.bench.send(&[other.authorize()]).await.unwrap();
+    sale.bench.answered(3).await;
+    assert_eq!(sale.client.post(&path, "key", &body, OPERATOR).await.1["code"], json!("not_captured"));
+    assert_eq!(sale.bench.count("select count(*) from refund").await, 0);
+}
