@@ -257,7 +257,7 @@ async fn call(provider: &impl Provider, intent: &Intent) -> Result<Outcome, Uncl
 
 impl Books {
     async fn book_all(&self, mut finished: mpsc::Receiver<Finished>, stop: &CancellationToken) {
-        let (mut batch, mut pace) = (Vec::new(), messaging::pace::Pace::new());
+        let (mut batch, mut pace) = (Vec::new(), messaging::pace::Pace::new(BATCH));
         while finished.recv_many(&mut batch, BATCH).await > 0 {
             pace.begin(batch.len());
             self.book_surely(&batch, stop).await;

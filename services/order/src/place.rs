@@ -79,7 +79,7 @@ impl Committer {
 /// Commits all that is waiting, again and again, until `stop`; then what is left.
 pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> anyhow::Result<()> {
     let mut waiting = Vec::with_capacity(BATCH);
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(BATCH);
     loop {
         tokio::time::sleep_until(pace.next().into()).await;
         tokio::select! {

@@ -74,13 +74,13 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         let topics: Vec<String> = settings.topics.iter().map(|topic| settings.broker.full_name(topic)).collect();
         client.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self {
+            pace: Pace::new(settings.max_batch),
             settings,
             handler,
             runtime,
             stop,
             client,
             positions: Positions::default(),
-            pace: Pace::new(),
             unloaded: Vec::new(),
             anew: BTreeMap::new(),
             load_at: Instant::now(),
