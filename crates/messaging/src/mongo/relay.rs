@@ -48,7 +48,7 @@ use crate::{
 /// How often the position is renewed and its token moved.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// A renewal that takes longer has failed, well before others may think us dead.
-const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a relay in waiting looks whether the position is free.
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two looks whether the topics still have what they had, and how long one may take: shorter than others wait

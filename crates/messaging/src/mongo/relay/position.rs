@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A holder not heard of for so long, by the server's clock, has lost the position.
-const GIVEN_UP_FOR_DEAD: Duration = Duration::from_secs(10);
+const GIVEN_UP_FOR_DEAD: Duration = Duration::from_secs(6);
 /// The position's `_id`; there is one for each database.
 const ID: &str = "relay";
 /// The server's code for a document that is there already.
