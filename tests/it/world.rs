@@ -13,7 +13,7 @@ use contracts::CustomerId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shop::{Options, Service, Shop, audit::Verdict, programs};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use web::access::Principal;
 
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) shop: Shop,
     operator: String,
     customers: AtomicUsize,
+    /// Held until the shop is gone.
+    _room: Option<SemaphorePermit<'static>>,
 }
 
 /// An order as its customer sees it.
@@ -48,19 +50,25 @@ pub(crate) struct Customer {
 /// The shop that tests share which leave its processes alone.
 pub(crate) async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
-    WORLD.get_or_init(|| World::new("shared", 1)).await
+    WORLD.get_or_init(|| World::start("shared", 1, None)).await
 }
 
 impl World {
-    /// A shop of its own, called `name`, with so many processes of each service.
+    /// A shop of its own, called `name`, with so many processes of each service. One such shop is up at a time: their
+    /// tests kill and wait, and together they would be slower than the deadlines of the sagas.
     pub(crate) async fn new(name: &str, replicas: u16) -> Self {
+        static ROOM: Semaphore = Semaphore::const_new(1);
+        Self::start(name, replicas, Some(ROOM.acquire().await.unwrap())).await
+    }
+
+    async fn start(name: &str, replicas: u16, room: Option<SemaphorePermit<'static>>) -> Self {
         let bin_dir = programs::our_folder().unwrap();
         static BUILT: std::sync::Once = std::sync::Once::new();
         BUILT.call_once(build);
         let options = Options { replicas, ..Options::for_test(testkit::folder().join(name), bin_dir) };
         let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));
         let operator = shop.token(&Principal::Operator).unwrap();
-        Self { shop, operator, customers: AtomicUsize::new(0) }
+        Self { shop, operator, customers: AtomicUsize::new(0), _room: room }
     }
 
     /// Somebody who buys; customers are dealt out over the order service's processes.
