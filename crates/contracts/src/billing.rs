@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::token::{NotAPaymentToken, PaymentToken};
-use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic};
+use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic, vat::Taxed};
 
 /// What billing shall do, on topic `billing.commands`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum BillingCommand {
         customer: CustomerId,
         /// How much.
         amount: Money,
+        /// The amount by rate of VAT, as [`vat::per_rate`](crate::vat::per_rate) has it.
+        taxes: Vec<Taxed>,
         /// The provider's token for the card.
         token: PaymentToken,
     },

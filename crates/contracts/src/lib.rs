@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`topic`] | the one table of topics: who writes, who reads, what is kept |
 //! | [`order`], [`inventory`], [`billing`] | what each service says, and what it can be told to do |
-//! | [`id`], [`money`], [`sku`], `token` | the words every message uses |
+//! | [`id`], [`money`], [`vat`], [`sku`], `token` | the words every message uses |
 //!
 //! `wire/` holds one golden JSON file per message and version; a test reads and writes each of them.
 

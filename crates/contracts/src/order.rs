@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CustomerId, Message, Money, OrderId, Quantity, Sku, Topic};
+use crate::{
+    CustomerId, Message, Money, MoneyError, OrderId, Quantity, Sku, Topic,
+    vat::{Taxed, VatRate},
+};
 
 /// What happened to an order, on topic `order.events`. The versions of one order are 1..n without gaps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ pub enum OrderEvent {
     },
 }
 
-/// One line of an order.
+/// One line of an order. Its price is that of a piece times the quantity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OrderLine {
     /// What.
@@ -58,8 +61,30 @@ pub struct OrderLine {
     pub quantity: Quantity,
     /// Price of one piece, VAT included, frozen when the order was placed.
     pub unit_price: Money,
-    /// VAT included in the price, frozen when the order was placed. Unit: hundredths of a percent, 1900 is 19 %.
-    pub vat_rate: u32,
+    /// The rate of the VAT in it, frozen with it.
+    pub vat_rate: VatRate,
+    /// What of the line's price is VAT, rounded once for the line: see [`vat`](crate::vat).
+    pub vat: Money,
+}
+
+impl OrderLine {
+    /// A line as it is placed: its VAT is worked out here, and is a fact from then on.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`] past 64 bits.
+    pub fn priced(sku: Sku, quantity: Quantity, unit_price: Money, vat_rate: VatRate) -> Result<Self, MoneyError> {
+        let vat = vat_rate.within(unit_price.times(quantity.get())?).vat;
+        Ok(Self { sku, quantity, unit_price, vat_rate, vat })
+    }
+
+    /// The price of the line, and what of it is VAT.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`] past 64 bits.
+    pub fn taxed(&self) -> Result<Taxed, MoneyError> {
+        let gross = self.unit_price.times(self.quantity.get())?;
+        Ok(Taxed { rate: self.vat_rate, gross, vat: self.vat })
+    }
 }
 
 /// Why an order was cancelled.

@@ -9,6 +9,7 @@ use contracts::{
     billing::{BillingCommand, BillingEvent, PaymentRefusal},
     inventory::{CatalogueEvent, InventoryCommand, InventoryEvent, StockLine, StockRefusal},
     order::{CancelReason, OrderEvent, OrderLine},
+    vat::VatRate,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -94,12 +95,8 @@ fn total() -> Money {
 
 fn order_events() -> Vec<OrderEvent> {
     let (order, at) = (order(), at());
-    let line = OrderLine {
-        sku: "MUG-BLUE-01".parse().unwrap(),
-        quantity: 2.try_into().unwrap(),
-        unit_price: Money::new(1290, Currency::EUR),
-        vat_rate: 1900,
-    };
+    let (sku, quantity) = ("MUG-BLUE-01".parse().unwrap(), 2.try_into().unwrap());
+    let line = OrderLine::priced(sku, quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap();
     let cancelled = |reason| OrderEvent::Cancelled { order, version: 2, reason, at };
     vec![
         OrderEvent::Placed { order, version: 1, customer: customer(), lines: vec![line], total: total(), at },
@@ -151,6 +148,7 @@ fn billing_commands() -> Vec<BillingCommand> {
             order,
             customer: customer(),
             amount: total(),
+            taxes: vec![VatRate(1900).within(total())],
             token: "tok_ok".to_owned().try_into().unwrap(),
         },
         BillingCommand::VoidPayment { command: command("authorize-payment:undo"), order },

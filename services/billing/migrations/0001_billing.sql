@@ -67,7 +67,9 @@ create table payment (
     customer_id uuid,
     amount      bigint check (amount >= 0),
     currency    text,
-    check (num_nulls(customer_id, amount, currency) = case when state = 'tombstone' then 3 else 0 end),
+    -- The amount by rate of VAT: a list of rate, gross amount, VAT in it.
+    taxes       json,
+    check (num_nulls(customer_id, amount, currency, taxes) = case when state = 'tombstone' then 4 else 0 end),
 
     -- Every command received, in the order of receipt: id, kind, and its answer, or that it waits or is in work. An
     -- answer is kept for as long as the payment, so that no replay, however late, does anything twice.
@@ -117,6 +119,8 @@ create table refund (
     idempotency_key text not null,
     amount          bigint not null check (amount > 0),
     currency        text not null,
+    -- The amount by rate of VAT, in proportion to what was left when it was requested.
+    taxes           json not null,
     state           text not null check (state in ('open', 'refunded', 'refused')),
     decline_code    text,
     check ((decline_code is not null) = (state = 'refused')),
@@ -152,8 +156,8 @@ create table ledger_entry (
     number   int not null check (number >= 1),
     at       timestamptz not null,
     -- SHA-256 over the hash of the entry before (over nothing, for the first) and this entry as the UTF-8 text
-    --     seq|order_id|kind|number|at|account:amount:currency|account:amount:currency...
-    -- with `at` in microseconds since 1970 and the postings in the order of their lines. Whoever changes an entry, or
+    --     seq|order_id|kind|number|at|account:amount:currency|account:amount:currency:vat_rate...
+    -- with `at` in microseconds since 1970 and the postings in the order of their lines, each with its rate if it has one. Whoever changes an entry, or
     -- takes one away, breaks the chain at that place.
     hash     bytea not null check (octet_length(hash) = 32),
     unique (order_id, kind, number)
@@ -163,10 +167,13 @@ create table ledger_entry (
 create table ledger_posting (
     seq      bigint not null,
     line     int not null check (line >= 1),
-    account  text not null check (account in ('provider_receivable', 'customer_receipts', 'provider_fees',
+    account  text not null check (account in ('provider_receivable', 'sales', 'vat_payable', 'provider_fees',
                                               'memo_authorized', 'memo_customers')),
     amount   bigint not null,
     currency text not null,
+    -- Of what is sold, and of the VAT in it. Unit: hundredths of a percent, 1900 is 19 %.
+    vat_rate int check (vat_rate >= 0),
+    check ((vat_rate is not null) = (account in ('sales', 'vat_payable'))),
     primary key (seq, line)
 );
 

@@ -68,7 +68,7 @@ async fn show_payment(
             let intents = intents::of_order(&api.pool, order).await.map_err(problem::store)?;
             Ok(Json(OperatorView::new(stored, intents)).into_response())
         }
-        Principal::Customer(customer) if stored.payment.terms.is_some_and(|terms| terms.customer == customer) => {
+        Principal::Customer(customer) if stored.payment.is_of(customer) => {
             Ok(Json(PaymentView::from(&stored)).into_response())
         }
         // Whose payment it is, is nobody else's business.
@@ -158,11 +158,14 @@ struct Accounts {
     accounts: Vec<AccountView>,
 }
 
-/// What an account holds in one currency. Unit: minor units.
+/// What an account holds in one currency, at one rate of VAT where that makes a difference. Unit: minor units.
 #[derive(Debug, Serialize)]
 struct AccountView {
     account: String,
     currency: String,
+    /// Unit: hundredths of a percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vat_rate: Option<i32>,
     debits: i64,
     credits: i64,
     /// Debits less credits.
@@ -174,7 +177,7 @@ impl From<&StoredPayment> for PaymentView {
         Self {
             order: stored.payment.order,
             state: stored.payment.state.name(),
-            amount: stored.payment.terms.map(|terms| terms.amount),
+            amount: stored.payment.terms.as_ref().map(|terms| terms.amount),
             created_at: stored.created_at,
             updated_at: stored.updated_at,
         }
@@ -187,7 +190,7 @@ impl OperatorView {
         let StoredPayment { payment: whole, version, .. } = stored;
         Self {
             payment,
-            customer: whole.terms.map(|terms| terms.customer),
+            customer: whole.terms.as_ref().map(|terms| terms.customer),
             stuck: whole.stuck().cloned(),
             commands: whole.commands.into_iter().map(CommandView::from).collect(),
             intents: intents.into_iter().map(IntentView::from).collect(),
@@ -219,6 +222,7 @@ impl From<&AccountBalance> for AccountView {
         Self {
             account: balance.account.clone(),
             currency: balance.currency.clone(),
+            vat_rate: balance.vat_rate,
             debits: balance.debits,
             credits: balance.credits,
             // Both are sums of what fits, and neither is negative: their difference fits.

@@ -6,7 +6,8 @@
 //! | account | what its balance means |
 //! |---|---|
 //! | `provider_receivable` | what the payment provider has taken for us and still owes us; a debit balance |
-//! | `customer_receipts` | what customers have paid; a credit balance |
+//! | `sales` | what we have earned, without VAT, at each rate of it; a credit balance |
+//! | `vat_payable` | the VAT in it, which we owe the tax office, at each rate; a credit balance |
 //! | `provider_fees` | what the provider has kept for itself; a debit balance |
 //! | `memo_authorized` | what is set aside and could be taken; a debit balance. No money has moved |
 //! | `memo_customers` | the other side of it; a credit balance |
@@ -15,11 +16,16 @@
 //! |---|---|---|
 //! | `authorization` | `memo_authorized` | `memo_customers` |
 //! | `release` | `memo_customers` | `memo_authorized` |
-//! | `refund` | `customer_receipts` | `provider_receivable` |
-//! | `capture` | `memo_customers`; `provider_receivable`; `provider_fees` | `memo_authorized`; `customer_receipts`; `provider_receivable` |
+//! | `capture` | `memo_customers`; `provider_receivable`; `provider_fees` | `memo_authorized`; `sales` and `vat_payable` at each rate; `provider_receivable` |
+//! | `refund` | `sales` and `vat_payable` at each rate | `provider_receivable` |
+//!
+//! Prices are gross, so a capture splits what is paid into net and VAT, as the order's lines were rounded when it was
+//! placed; a refund takes both back in proportion. The provider keeps its fee when something is refunded. Of a part that
+//! is zero nothing is posted.
 //!
 //! Entries are a chain: each has a hash over itself and the hash before it.
 
+use contracts::vat::{Taxed, VatRate};
 use contracts::{Money, OrderId};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -66,8 +72,10 @@ pub struct Posting {
 pub enum Account {
     /// What the provider owes us.
     ProviderReceivable,
-    /// What customers have paid.
-    CustomerReceipts,
+    /// What we have earned at this rate of VAT, without it.
+    Sales(VatRate),
+    /// The VAT in it.
+    VatPayable(VatRate),
     /// What the provider keeps.
     ProviderFees,
     /// What is set aside.
@@ -98,20 +106,21 @@ impl LedgerEntry {
         Self { order, kind: EntryKind::Release, number: 1, at, postings }
     }
 
-    /// The provider took `amount`, which is not negative, and keeps `fee` of it.
-    pub fn capture(order: OrderId, amount: Money, fee: Option<Money>, at: Timestamp) -> Self {
-        let mut postings = Vec::with_capacity(6);
+    /// The provider took `amount`, which is not negative and adds up from `taxes`, and keeps `fee` of it.
+    pub fn capture(order: OrderId, amount: Money, taxes: &[Taxed], fee: Option<Money>, at: Timestamp) -> Self {
+        let mut postings = Vec::with_capacity(7);
         postings.extend(transfer(Account::MemoCustomers, Account::MemoAuthorized, amount));
-        postings.extend(transfer(Account::ProviderReceivable, Account::CustomerReceipts, amount));
+        postings.extend(sale(amount, taxes));
         if let Some(fee) = fee.filter(|fee| fee.amount != 0) {
             postings.extend(transfer(Account::ProviderFees, Account::ProviderReceivable, fee));
         }
         Self { order, kind: EntryKind::Capture, number: 1, at, postings }
     }
 
-    /// The provider returned `amount`, which is above zero, as the refund `number`. It keeps its fee.
-    pub fn refund(order: OrderId, number: u32, amount: Money, at: Timestamp) -> Self {
-        let postings = transfer(Account::CustomerReceipts, Account::ProviderReceivable, amount).into();
+    /// The provider returned `amount`, which is above zero and adds up from `taxes`, as the refund `number`.
+    pub fn refund(order: OrderId, number: u32, amount: Money, taxes: &[Taxed], at: Timestamp) -> Self {
+        let undone = |posting: Posting| Posting { amount: negative(posting.amount), ..posting };
+        let postings = sale(amount, taxes).map(undone).collect();
         Self { order, kind: EntryKind::Refund, number, at, postings }
     }
 
@@ -123,6 +132,9 @@ impl LedgerEntry {
             format!("{seq}|{}|{}|{}|{}", self.order, self.kind.name(), self.number, self.at.as_microsecond());
         for Posting { account, amount } in &self.postings {
             text.push_str(&format!("|{}:{}:{}", account.name(), amount.amount, amount.currency.code()));
+            if let Some(VatRate(rate)) = account.vat_rate() {
+                text.push_str(&format!(":{rate}"));
+            }
         }
         let mut hash = Sha256::new();
         hash.update(end.map_or(&[][..], |end| &end.hash));
@@ -131,10 +143,24 @@ impl LedgerEntry {
     }
 }
 
-/// Moves `amount` from `credit` to `debit`. The only way to postings, so that every entry sums to zero.
+/// Moves `amount` from `credit` to `debit`. This and [`sale`] are the only ways to postings, so that every entry sums to
+/// zero.
 fn transfer(debit: Account, credit: Account, amount: Money) -> [Posting; 2] {
-    let negative = amount.amount.checked_neg().expect("an amount that moves is not negative, so its negative exists");
-    [Posting { account: debit, amount }, Posting { account: credit, amount: Money::new(negative, amount.currency) }]
+    [Posting { account: debit, amount }, Posting { account: credit, amount: negative(amount) }]
+}
+
+/// The provider owes us `amount` for what was sold: at each rate the net price, and the VAT in it.
+fn sale(amount: Money, taxes: &[Taxed]) -> impl Iterator<Item = Posting> {
+    let sold =
+        taxes.iter().flat_map(|tax| [(Account::Sales(tax.rate), tax.net()), (Account::VatPayable(tax.rate), tax.vat)]);
+    let sold = sold.filter(|(_, part)| part.amount != 0);
+    let owed = Posting { account: Account::ProviderReceivable, amount };
+    std::iter::once(owed).chain(sold.map(|(account, part)| Posting { account, amount: negative(part) }))
+}
+
+fn negative(amount: Money) -> Money {
+    let negative = amount.amount.checked_neg().expect("what moves is no less than the negative of the largest amount");
+    Money { amount: negative, ..amount }
 }
 
 impl EntryKind {
@@ -154,71 +180,23 @@ impl Account {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ProviderReceivable => "provider_receivable",
-            Self::CustomerReceipts => "customer_receipts",
+            Self::Sales(_) => "sales",
+            Self::VatPayable(_) => "vat_payable",
             Self::ProviderFees => "provider_fees",
             Self::MemoAuthorized => "memo_authorized",
             Self::MemoCustomers => "memo_customers",
         }
     }
+
+    /// At which rate of VAT, where that makes a difference.
+    pub(crate) fn vat_rate(self) -> Option<VatRate> {
+        match self {
+            Self::Sales(rate) | Self::VatPayable(rate) => Some(rate),
+            Self::ProviderReceivable | Self::ProviderFees | Self::MemoAuthorized | Self::MemoCustomers => None,
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use contracts::Currency;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn balance(entries: &[LedgerEntry], account: Account) -> i128 {
-        let postings = entries.iter().flat_map(|entry| &entry.postings);
-        postings.filter(|posting| posting.account == account).map(|posting| i128::from(posting.amount.amount)).sum()
-    }
-
-    proptest! {
-        #[test]
-        fn an_order_leaves_nothing_set_aside_and_what_was_paid_is_owed_or_kept(
-            (amount, fee) in (0..=i64::MAX).prop_flat_map(|amount| (Just(amount), 0..=amount)),
-            captured: bool,
-        ) {
-            let (order, at) = (OrderId::mint(), Timestamp::UNIX_EPOCH);
-            let yen = |amount| Money::new(amount, Currency::JPY);
-            let ends = match captured {
-                true => LedgerEntry::capture(order, yen(amount), Some(yen(fee)), at),
-                false => LedgerEntry::release(order, yen(amount), at),
-            };
-            let entries = [LedgerEntry::authorization(order, yen(amount), at), ends];
-            for entry in &entries {
-                let sum: i128 = entry.postings.iter().map(|posting| i128::from(posting.amount.amount)).sum();
-                prop_assert_eq!(sum, 0);
-            }
-            prop_assert_eq!(balance(&entries, Account::MemoAuthorized), 0);
-            prop_assert_eq!(balance(&entries, Account::MemoCustomers), 0);
-            let paid = if captured { i128::from(amount) } else { 0 };
-            let kept = if captured { i128::from(fee) } else { 0 };
-            prop_assert_eq!(balance(&entries, Account::CustomerReceipts), -paid);
-            prop_assert_eq!(balance(&entries, Account::ProviderFees), kept);
-            prop_assert_eq!(balance(&entries, Account::ProviderReceivable), paid - kept);
-        }
-    }
-
-    #[test]
-    fn whatever_changes_in_an_entry_changes_its_hash_and_all_that_follow() {
-        let order: OrderId = "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a01".parse().unwrap();
-        let at = Timestamp::UNIX_EPOCH;
-        let entry = |amount| LedgerEntry::authorization(order, Money::new(amount, Currency::EUR), at);
-        let (one, two) = (entry(1), entry(2));
-        let first = one.link(None);
-        let second = two.link(Some(&first));
-        assert_eq!((first.seq, second.seq), (1, 2));
-        let later = LedgerEntry { at: Timestamp::from_microsecond(1).unwrap(), ..one.clone() };
-        let other = LedgerEntry { order: OrderId::mint(), ..one.clone() };
-        let released = LedgerEntry { kind: EntryKind::Release, ..one.clone() };
-        let second_time = LedgerEntry { number: 2, ..one.clone() };
-        for changed in [two.clone(), later, other, released, second_time] {
-            let changed = changed.link(None);
-            assert_ne!(changed.hash, first.hash);
-            assert_ne!(two.link(Some(&changed)).hash, second.hash);
-        }
-        assert_ne!(two.link(Some(&Link { seq: 1, hash: Vec::new() })).hash, second.hash);
-    }
-}
+#[path = "ledger_tests.rs"]
+mod tests;

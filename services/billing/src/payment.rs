@@ -21,6 +21,7 @@
 //! unanswered, and what comes later waits behind it: see [`Payment::stuck`].
 
 use contracts::billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken};
+use contracts::vat::{self, Taxed};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 
@@ -43,12 +44,14 @@ pub struct Payment {
 }
 
 /// Who pays how much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Who.
     pub customer: CustomerId,
     /// How much. Not negative.
     pub amount: Money,
+    /// The amount by rate of VAT.
+    pub taxes: Vec<Taxed>,
 }
 
 /// What a transition asks for, beyond the changed payment.
@@ -103,6 +106,14 @@ pub enum Fault {
         /// How much.
         amount: Money,
     },
+    /// The books would not say what the customer pays.
+    #[error("command {command} splits {amount} by rates of VAT into what is something else")]
+    OtherSum {
+        /// Which command.
+        command: CommandId,
+        /// How much.
+        amount: Money,
+    },
 }
 
 impl Payment {
@@ -122,8 +133,8 @@ impl Payment {
         }
         let step = if self.stuck().is_some() { Step::Wait } else { self.step(id, kind)? };
         let mut card = None;
-        if let BillingCommand::AuthorizePayment { customer, amount, token, .. } = command {
-            self.agree(id, Terms { customer: *customer, amount: *amount })?;
+        if let BillingCommand::AuthorizePayment { customer, amount, taxes, token, .. } = command {
+            self.agree(id, Terms { customer: *customer, amount: *amount, taxes: taxes.clone() })?;
             card = Some(token);
         }
         self.commands.push(CommandRecord { id: id.clone(), kind, progress: Progress::Waiting });
@@ -157,6 +168,11 @@ impl Payment {
     pub fn stuck(&self) -> Option<&CommandId> {
         let waiting = self.commands.iter().find(|record| record.progress == Progress::Waiting);
         waiting.filter(|_| self.state.operation().is_none()).map(|record| &record.id)
+    }
+
+    /// Whether it is `customer` who pays.
+    pub(crate) fn is_of(&self, customer: CustomerId) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.customer == customer)
     }
 
     /// A known command: its answer again, or nothing while it has none.
@@ -205,11 +221,14 @@ impl Payment {
 
     /// The first authorization sets the terms, a further one must name the same. A tombstone refuses them unread.
     fn agree(&mut self, id: &CommandId, terms: Terms) -> Result<(), Fault> {
-        match (self.state, self.terms) {
+        match (self.state, &self.terms) {
             (State::Tombstone, _) => Ok(()),
-            (_, Some(agreed)) if agreed == terms => Ok(()),
+            (_, Some(agreed)) if *agreed == terms => Ok(()),
             (_, Some(_)) => Err(Fault::OtherTerms { command: id.clone(), order: self.order }),
             (_, None) if terms.amount.amount < 0 => Err(Fault::Negative { command: id.clone(), amount: terms.amount }),
+            (_, None) if !vat::adds_up(&terms.taxes, terms.amount) => {
+                Err(Fault::OtherSum { command: id.clone(), amount: terms.amount })
+            }
             (_, None) => {
                 self.terms = Some(terms);
                 Ok(())
@@ -248,7 +267,11 @@ impl Payment {
     }
 
     fn asked(&self) -> Money {
-        self.terms.expect("an intent follows an authorization, which sets the terms").amount
+        self.agreed().amount
+    }
+
+    fn agreed(&self) -> &Terms {
+        self.terms.as_ref().expect("an intent follows an authorization, which sets the terms")
     }
 
     /// Takes up what waits, in order, until one opens an intent or is impossible.
@@ -292,7 +315,7 @@ impl Payment {
         Some(match operation {
             Operation::Authorize => LedgerEntry::authorization(order, amount, at),
             Operation::Void => LedgerEntry::release(order, amount, at),
-            Operation::Capture => LedgerEntry::capture(order, amount, done.fee, at),
+            Operation::Capture => LedgerEntry::capture(order, amount, &self.agreed().taxes, done.fee, at),
         })
     }
 

@@ -1,8 +1,10 @@
 //! A refund: some of what was captured goes back. Pure.
 //!
 //! A payment can have many, each with a number of its own and so a key of its own at the provider. What is open counts as
-//! returned, so however many are under way at once, never more is asked back than was captured.
+//! returned, so however many are under way at once, never more is asked back than was captured. Each takes net and VAT of
+//! every rate with it, so that all of it together is exactly what was captured: see [`vat::share`].
 
+use contracts::vat::{self, Taxed};
 use contracts::{Money, OrderId};
 use jiff::Timestamp;
 
@@ -22,6 +24,8 @@ pub struct Refund {
     pub key: String,
     /// How much. Above zero.
     pub amount: Money,
+    /// The amount by rate of VAT: in proportion to what was left when it was requested.
+    pub taxes: Vec<Taxed>,
     /// How far it has come.
     pub state: RefundState,
 }
@@ -79,21 +83,23 @@ impl Refund {
             let same = first.amount == amount;
             return if same { Ok(Requested::Known(first.clone())) } else { Err(RefundError::KeyReused(first.amount)) };
         }
-        let (State::Captured, Some(terms)) = (payment.state, payment.terms) else {
+        let (State::Captured, Some(terms)) = (payment.state, &payment.terms) else {
             return Err(RefundError::NotCaptured);
         };
         if amount.amount <= 0 {
             return Err(RefundError::NotPositive);
         }
-        let returned = known.iter().filter(|refund| refund.counts()).map(|refund| i128::from(refund.amount.amount));
-        let left = i128::from(terms.amount.amount) - returned.sum::<i128>();
-        if amount.currency != terms.amount.currency || i128::from(amount.amount) > left {
-            let left = i64::try_from(left).unwrap_or_default();
+        let returned = known.iter().filter(|refund| refund.counts()).flat_map(|refund| &refund.taxes);
+        let returned: Vec<Taxed> = returned.copied().collect();
+        let taxes = vat::without(&terms.taxes, &returned).expect("what is returned is a part of what was captured");
+        let left: i64 = taxes.iter().map(|tax| tax.gross.amount).sum();
+        if amount.currency != terms.amount.currency || amount.amount > left {
             return Err(RefundError::TooMuch { left: Money::new(left, terms.amount.currency) });
         }
+        let taxes = vat::share(&taxes, amount).expect("something is left, or the amount would be too large");
         let number = u32::try_from(known.len()).unwrap_or(u32::MAX).saturating_add(1);
         let (order, key) = (payment.order, key.to_owned());
-        Ok(Requested::New(Self { order, number, key, amount, state: RefundState::Open }))
+        Ok(Requested::New(Self { order, number, key, amount, taxes, state: RefundState::Open }))
     }
 
     /// Whether it takes something from what is left.
@@ -124,7 +130,7 @@ impl Refund {
             Some(code) => (RefundState::Refused { decline_code: code.to_owned() }, None),
             None if outcome.amount().is_none() => return Err(Unbookable::NoAmount { asked: self.amount }),
             None => {
-                let entry = LedgerEntry::refund(self.order, self.number, self.amount, at);
+                let entry = LedgerEntry::refund(self.order, self.number, self.amount, &self.taxes, at);
                 (RefundState::Refunded, Some(entry))
             }
         };
@@ -142,6 +148,7 @@ pub struct Settled {
 
 #[cfg(test)]
 mod tests {
+    use contracts::vat::VatRate;
     use contracts::{Currency, CustomerId};
     use proptest::prelude::*;
 
@@ -154,7 +161,9 @@ mod tests {
     }
 
     fn captured(amount: i64) -> Payment {
-        let terms = Some(Terms { customer: CustomerId::mint(), amount: eur(amount) });
+        let reduced = amount / 3;
+        let taxes = vec![VatRate(700).within(eur(reduced)), VatRate(1900).within(eur(amount - reduced))];
+        let terms = Some(Terms { customer: CustomerId::mint(), amount: eur(amount), taxes });
         Payment { state: State::Captured, terms, ..Payment::none(OrderId::mint()) }
     }
 
@@ -192,7 +201,7 @@ mod tests {
         let done = Outcome::Executed(Done { amount: Some(eur(400)), fee: None });
         let mut refund = open.clone();
         let settled = refund.outcome(&done, at).unwrap().unwrap();
-        assert_eq!(settled.entry, Some(LedgerEntry::refund(payment.order, 1, eur(400), at)));
+        assert_eq!(settled.entry, Some(LedgerEntry::refund(payment.order, 1, eur(400), &open.taxes, at)));
         assert_eq!((refund.outcome(&done, at), refund.state), (Ok(None), RefundState::Refunded));
 
         let mut refund = open.clone();
@@ -231,6 +240,15 @@ mod tests {
                 let returned: i64 = known.iter().filter(|one| one.counts()).map(|one| one.amount.amount).sum();
                 prop_assert!(returned <= amount);
             }
+            // The rest, as one more refund: together they are what was captured, to the last cent of each rate's VAT.
+            let returned: i64 = known.iter().filter(|one| one.counts()).map(|one| one.amount.amount).sum();
+            if returned < amount {
+                known.push(new(&payment, &known, "rest", eur(amount - returned)));
+            }
+            let taxes = known.iter().filter(|one| one.counts()).flat_map(|one| one.taxes.clone());
+            let captured: Vec<Taxed> =
+                payment.terms.unwrap().taxes.into_iter().filter(|tax| tax.gross.amount != 0).collect();
+            prop_assert_eq!(vat::per_rate(&taxes.collect::<Vec<_>>()).unwrap(), captured);
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod refunds;
 
 use std::time::Duration;
 
+use contracts::vat::Taxed;
 use contracts::{Currency, Money};
 use uuid::Uuid;
 
@@ -27,6 +28,10 @@ fn unreadable(order: Uuid, what: &'static str) -> sqlx::Error {
 fn money(order: Uuid, amount: i64, code: &str) -> sqlx::Result<Money> {
     let currency = Currency::from_code(code).ok_or_else(|| unreadable(order, "its currency is unknown"))?;
     Ok(Money::new(amount, currency))
+}
+
+fn json(taxes: &[Taxed]) -> String {
+    serde_json::to_string(taxes).expect("numbers are always JSON")
 }
 
 /// Unit: milliseconds, as the statements want it.

@@ -7,10 +7,11 @@
 use std::sync::LazyLock;
 
 use contracts::{
-    CommandId, CustomerId, Money, OrderId,
+    CommandId, CustomerId, Money, MoneyError, OrderId,
     billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken},
     inventory::{InventoryCommand, InventoryEvent, StockLine, StockRefusal},
-    order::{CancelReason, OrderEvent},
+    order::{CancelReason, OrderEvent, OrderLine},
+    vat::{self, Taxed},
 };
 use saga::{Answer, Saga, step};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ pub(crate) struct Checkout {
     customer: CustomerId,
     lines: Vec<StockLine>,
     total: Money,
+    taxes: Vec<Taxed>,
     token: Option<PaymentToken>,
 }
 
@@ -52,8 +54,10 @@ impl Checkout {
     /// The checkout of the order that `placed` placed; `None` for any other event.
     pub(crate) fn of(placed: &OrderEvent, token: PaymentToken) -> Option<Self> {
         let OrderEvent::Placed { order, customer, lines, total, .. } = placed else { return None };
+        let taxed: Result<Vec<Taxed>, MoneyError> = lines.iter().map(OrderLine::taxed).collect();
+        let taxes = taxed.and_then(|lines| vat::per_rate(&lines)).expect("lines whose total fits, in one currency");
         let lines = lines.iter().map(|line| StockLine { sku: line.sku.clone(), quantity: line.quantity }).collect();
-        Some(Self { order: *order, customer: *customer, lines, total: *total, token: Some(token) })
+        Some(Self { order: *order, customer: *customer, lines, total: *total, taxes, token: Some(token) })
     }
 
     /// Which order this is the checkout of.
@@ -78,7 +82,8 @@ impl Checkout {
     fn authorize(&self, id: &saga::CommandId) -> Command {
         let token = self.token.clone().expect("the token is kept until the authorization is settled");
         let Self { order, customer, total: amount, .. } = *self;
-        Command::Billing(BillingCommand::AuthorizePayment { command: wire(id), order, customer, amount, token })
+        let (command, taxes) = (wire(id), self.taxes.clone());
+        Command::Billing(BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token })
     }
 
     fn void(&self, id: &saga::CommandId) -> Command {
@@ -132,14 +137,14 @@ fn wire(id: &saga::CommandId) -> CommandId {
 
 #[cfg(test)]
 mod tests {
-    use contracts::{Currency, CustomerId, Quantity, order::OrderLine};
+    use contracts::{Currency, CustomerId, Quantity, vat::VatRate};
     use jiff::Timestamp;
 
     use super::*;
 
     fn checkout() -> Checkout {
         let (sku, quantity) = ("MUG".parse().unwrap(), Quantity::try_from(2).unwrap());
-        let line = OrderLine { sku, quantity, unit_price: Money::new(1290, Currency::EUR), vat_rate: 1900 };
+        let line = OrderLine::priced(sku, quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap();
         let (order, customer, total) = (OrderId::mint(), CustomerId::mint(), Money::new(2580, Currency::EUR));
         let at = Timestamp::UNIX_EPOCH;
         let placed = OrderEvent::Placed { order, version: 1, customer, lines: vec![line], total, at };
@@ -165,7 +170,11 @@ mod tests {
         assert_eq!(checkout.release_stock(&id), Command::Inventory(release));
         let void = BillingCommand::VoidPayment { command: command.clone(), order };
         assert_eq!(checkout.void(&id), Command::Billing(void));
-        let capture = BillingCommand::CapturePayment { command, order };
+        let (customer, amount, taxes) = (checkout.customer, checkout.total, vec![VatRate(1900).within(checkout.total)]);
+        let (command, token) = (command.clone(), checkout.token.clone().unwrap());
+        let authorize = BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token };
+        assert_eq!(checkout.authorize(&id), Command::Billing(authorize));
+        let capture = BillingCommand::CapturePayment { command: wire(&id), order };
         assert_eq!(checkout.capture(&id), Command::Billing(capture));
     }
 }

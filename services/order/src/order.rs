@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use contracts::{
     Currency, CustomerId, Money, MoneyError, OrderId, Quantity, Sku,
     order::{CancelReason, OrderEvent, OrderLine},
+    vat::VatRate,
 };
 use jiff::Timestamp;
 
@@ -39,7 +40,7 @@ pub(crate) struct Cart {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Price {
     pub(crate) unit_price: Money,
-    pub(crate) vat_rate: u32,
+    pub(crate) vat_rate: VatRate,
 }
 
 /// Why an order is not taken.
@@ -116,10 +117,10 @@ pub(crate) fn place(
     let mut total: Option<Money> = None;
     for (sku, quantity) in &cart.lines {
         let price = prices.get(sku).ok_or_else(|| Refusal::UnknownSku(sku.clone()))?;
-        let sum = price.unit_price.times(quantity.get())?;
+        let line = OrderLine::priced(sku.clone(), *quantity, price.unit_price, price.vat_rate)?;
+        let sum = line.taxed()?.gross;
         total = Some(total.map_or(Ok(sum), |so_far| so_far.plus(sum))?);
-        let Price { unit_price, vat_rate } = *price;
-        lines.push(OrderLine { sku: sku.clone(), quantity: *quantity, unit_price, vat_rate });
+        lines.push(line);
     }
     let total = total.expect("a cart has at least one line");
     Ok(OrderEvent::Placed { order, version: 1, customer, lines, total, at })

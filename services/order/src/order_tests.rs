@@ -14,7 +14,9 @@ fn eur(amount: i64) -> Money {
 }
 
 fn prices(of: &[(&str, Money)]) -> HashMap<Sku, Price> {
-    of.iter().map(|(name, unit_price)| (sku(name), Price { unit_price: *unit_price, vat_rate: 1900 })).collect()
+    of.iter()
+        .map(|(name, unit_price)| (sku(name), Price { unit_price: *unit_price, vat_rate: VatRate(1900) }))
+        .collect()
 }
 
 fn cart(lines: &[(&str, u32)]) -> Cart {
@@ -35,7 +37,9 @@ fn the_total_is_the_sum_of_the_lines() {
     let event = place(OrderId::mint(), CustomerId::mint(), &cart(&[("MUG", 2), ("PAN", 1)]), &prices, at(1)).unwrap();
     let order = Order::apply(None, &event).unwrap();
     assert_eq!(order.total, eur(7579));
-    assert_eq!(order.lines.len(), 2);
+    let lines: Vec<_> =
+        order.lines.iter().map(|line| (line.taxed().unwrap().gross, line.vat_rate.0, line.vat)).collect();
+    assert_eq!(lines, [(eur(2580), 1900, eur(412)), (eur(4999), 1900, eur(798))], "the VAT of each line is frozen");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
-use contracts::{Money, OrderId, order::OrderEvent};
+use contracts::{Money, OrderId, order::OrderEvent, vat::Taxed};
 use mongodb::{
     Client, Database,
     bson::{Document, doc},
@@ -25,7 +25,7 @@ const ENTRIES: &str = "
     from (
         select entry.seq, order_id, kind, hash, lag(hash, 1, '') over (order by entry.seq) as before,
                concat_ws('|', entry.seq, order_id, kind, number, (extract(epoch from at) * 1000000)::bigint,
-                         string_agg(concat_ws(':', account, amount, currency), '|' order by line)) as said
+                         string_agg(concat_ws(':', account, amount, currency, vat_rate), '|' order by line)) as said
         from ledger_entry entry left join ledger_posting using (seq) group by entry.seq
     ) as chain
     order by seq";
@@ -55,8 +55,8 @@ pub struct Books {
     pub(super) entries: Vec<Entry>,
     pub(super) postings: Vec<Posting>,
     pub(super) outcomes: Vec<Outcome>,
-    /// For each order with refunds that were made, their sum. Unit: minor units.
-    pub(super) returned: BTreeMap<Uuid, i64>,
+    /// For each order with refunds that were made, what they returned at each rate of VAT.
+    pub(super) returned: BTreeMap<Uuid, Vec<Taxed>>,
     pub(super) witness: Witness,
 }
 
@@ -145,6 +145,7 @@ pub(super) struct Posting {
     pub(super) account: String,
     pub(super) amount: i64,
     pub(super) currency: String,
+    pub(super) vat_rate: Option<i32>,
 }
 
 impl Stores {
@@ -201,10 +202,10 @@ impl Stores {
             rows(&self.orders, "select saga_id, (entry ->> 'seq')::int as seq from saga_log, json_array_elements(entries) as entry order by saga_id, seq").await?;
         let payments: Vec<Payment> =
             rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
-        let postings = "select seq, account, amount, currency from ledger_posting order by seq, line";
+        let postings = "select seq, account, amount, currency, vat_rate from ledger_posting order by seq, line";
         let outcomes = "select order_id, operation, attempt, amount, currency, decline_code from payment_outcome";
-        let returned = "select order_id, sum(amount)::bigint from refund where state = 'refunded' group by order_id";
-        let returned: Vec<(Uuid, i64)> = rows(&self.billing, returned).await?;
+        let returned = "select order_id, taxes from refund where state = 'refunded'";
+        let returned: Vec<(Uuid, sqlx::types::Json<Vec<Taxed>>)> = rows(&self.billing, returned).await?;
         let holds: Vec<Hold> = self.documents("hold").await?;
         let mut books = Books {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
@@ -217,10 +218,13 @@ impl Stores {
             entries: rows(&self.billing, ENTRIES).await?,
             postings: rows(&self.billing, postings).await?,
             outcomes: rows(&self.billing, outcomes).await?,
-            returned: returned.into_iter().collect(),
+            returned: BTreeMap::new(),
             witness: Witness::read(&self.provider).await?,
             saga_log: BTreeMap::new(),
         };
+        for (order, taxes) in returned {
+            books.returned.entry(order).or_default().extend(taxes.0);
+        }
         for (saga, seq) in log {
             books.saga_log.entry(saga).or_default().push(seq);
         }
@@ -258,6 +262,14 @@ where
 impl Order {
     pub(super) fn total(&self) -> (i64, &str) {
         (self.total_amount, &self.total_currency)
+    }
+}
+
+impl Books {
+    /// How much of an order's payment went back. Unit: minor units.
+    pub(super) fn returned(&self, order: &Uuid) -> i128 {
+        let parts = self.returned.get(order).map_or(&[][..], Vec::as_slice);
+        parts.iter().map(|part| i128::from(part.gross.amount)).sum()
     }
 }
 

@@ -1,7 +1,10 @@
 //! L: the ledger.
+//!
+//! L4, that a stored balance is the fold of its postings, holds by itself: no balance is stored anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contracts::vat::VatRate;
 use uuid::Uuid;
 
 use super::{
@@ -44,10 +47,9 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
         }),
         Finding::of("L5 every captured payment is booked in full", captured, |payment| {
             let balance = |account| ledger.balance(payment.order_id, account);
-            let returned = books.returned.get(&payment.order_id).copied().map_or(0, i128::from);
-            let left = payment.amount.map(|paid| i128::from(paid) - returned);
+            let left = payment.amount.map(|paid| i128::from(paid) - books.returned(&payment.order_id));
             let owed = balance("provider_receivable") + balance("provider_fees");
-            let fits = Some(owed) == left && Some(-balance("customer_receipts")) == left;
+            let fits = Some(owed) == left && Some(-balance("sales") - balance("vat_payable")) == left;
             (!fits).then(|| format!("order {}: {owed} is booked, {left:?} is left of what was paid", payment.order_id))
         }),
         Finding::of("L5 every capture booked has its payment", captures, |entry| {
@@ -75,7 +77,8 @@ fn kinds(payment: &Payment) -> Option<&'static [&'static str]> {
 pub(super) struct Ledger<'b> {
     postings: BTreeMap<i64, Vec<&'b Posting>>,
     currencies: BTreeMap<&'b str, i128>,
-    balances: BTreeMap<(Uuid, &'b str), i128>,
+    /// By order, account and rate of VAT.
+    balances: BTreeMap<(Uuid, &'b str, Option<i32>), i128>,
     /// The kinds of each order's entries, sorted.
     kinds: BTreeMap<Uuid, Vec<&'b str>>,
     /// Orders with entries that go no further.
@@ -96,7 +99,8 @@ impl<'b> Ledger<'b> {
             ledger.postings.entry(posting.seq).or_default().push(posting);
             *ledger.currencies.entry(&posting.currency).or_default() += i128::from(posting.amount);
             if let Some(order) = orders.get(&posting.seq) {
-                *ledger.balances.entry((*order, &posting.account)).or_default() += i128::from(posting.amount);
+                let balance = ledger.balances.entry((*order, &posting.account, posting.vat_rate));
+                *balance.or_default() += i128::from(posting.amount);
             }
         }
         for Entry { order_id, kind, .. } in &books.entries {
@@ -115,6 +119,13 @@ impl<'b> Ledger<'b> {
 
     /// What `account` holds for `order`, in whatever currency: an order has one.
     pub(super) fn balance(&self, order: Uuid, account: &str) -> i128 {
-        self.balances.get(&(order, account)).copied().unwrap_or_default()
+        let of_order = self.balances.range((order, account, None)..=(order, account, Some(i32::MAX)));
+        of_order.map(|(_, balance)| balance).sum()
+    }
+
+    /// What `account` holds for `order` at this rate of VAT.
+    pub(super) fn at_rate(&self, order: Uuid, account: &str, rate: VatRate) -> i128 {
+        let rate = i32::try_from(rate.0).ok();
+        self.balances.get(&(order, account, rate)).copied().unwrap_or_default()
     }
 }

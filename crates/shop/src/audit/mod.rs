@@ -11,6 +11,7 @@ mod orders;
 mod report;
 mod sagas;
 mod stock;
+mod tax;
 #[cfg(test)]
 mod tests;
 mod witness;
@@ -27,6 +28,7 @@ pub fn check(books: &Books) -> Report {
         ledger::findings(books),
         across::findings(books),
         witness::findings(books),
+        tax::findings(books),
     ];
     Report { findings: findings.into_iter().flatten().collect() }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use contracts::{
     Currency, CustomerId, Money,
     order::{CancelReason, OrderEvent, OrderLine},
+    vat::{Taxed, VatRate},
 };
 use jiff::Timestamp;
 use sqlx::types::Json;
@@ -35,11 +36,19 @@ fn shop() -> Shop {
     Shop { books, confirmed, cancelled }
 }
 
+impl Shop {
+    /// A refund of the confirmed order, of which billing knows and nobody else.
+    fn returns(&mut self, gross: i64, vat: i64) {
+        let [gross, vat] = [gross, vat].map(|amount| Money::new(amount, Currency::EUR));
+        self.books.returned.entry(self.confirmed).or_default().push(Taxed { rate: VatRate(1900), gross, vat });
+    }
+}
+
 fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
     let (id, customer) = (Uuid::now_v7(), CustomerId::mint());
     let [placed_at, at] = [1_000_000, 2_000_000].map(|micros| Timestamp::from_microsecond(micros).unwrap());
     let (sku, quantity) = ("MUG".parse().unwrap(), 2.try_into().unwrap());
-    let lines = vec![OrderLine { sku, quantity, unit_price: Money::new(1290, Currency::EUR), vat_rate: 1900 }];
+    let lines = vec![OrderLine::priced(sku, quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap()];
     let total = Money::new(2580, Currency::EUR);
     let placed =
         OrderEvent::Placed { order: id.into(), version: 1, customer, lines: lines.clone(), total, at: placed_at };
@@ -95,17 +104,18 @@ fn book(books: &mut Books, order: Uuid, payment: &str) {
         let seq = i64::try_from(books.entries.len()).unwrap() + 1;
         books.entries.push(Entry { seq, order_id: order, kind: kind.into(), sound: true });
         for (account, amount) in postings {
+            let vat_rate = matches!(*account, "sales" | "vat_payable").then_some(1900);
             let (account, currency) = ((*account).into(), "EUR".into());
-            books.postings.push(Posting { seq, account, amount: *amount, currency });
+            books.postings.push(Posting { seq, account, amount: *amount, currency, vat_rate });
         }
     };
     entry("authorization", &[("memo_authorized", 2580), ("memo_customers", -2580)]);
     let free = [("memo_customers", 2580), ("memo_authorized", -2580)];
     let (last, fee) = match payment {
         "captured" => {
-            let taken = [("provider_receivable", 2580), ("customer_receipts", -2580)];
+            let taken = [("provider_receivable", 2580), ("sales", -2168), ("vat_payable", -412)];
             let kept = [("provider_fees", 36), ("provider_receivable", -36)];
-            entry("capture", &[free, taken, kept].concat());
+            entry("capture", &[&free[..], &taken, &kept].concat());
             ("capture", Some(eur(36)))
         }
         _ => {
@@ -234,8 +244,31 @@ const PLANTED: &[Planted] = &[
     ("X4 what the provider took", Row::Confirmed, |shop| drop(shop.books.witness.0.remove(1))),
     ("X4 what the provider took", Row::Confirmed, |shop| shop.books.witness.0[1].fee = None),
     ("X4 what the provider took", Row::Confirmed, |shop| shop.books.witness.0.clear()),
-    ("X4 what the provider took", Row::Confirmed, |shop| *shop.books.returned.entry(shop.confirmed).or_default() += 1),
-    ("L5 every captured", Row::Confirmed, |shop| *shop.books.returned.entry(shop.confirmed).or_default() += 1),
+    ("X4 what the provider took", Row::Confirmed, |shop| shop.returns(1, 0)),
+    ("L5 every captured", Row::Confirmed, |shop| shop.returns(1, 0)),
+    ("T1", Row::Confirmed, |shop| shop.books.orders.get_mut(&shop.confirmed).unwrap().lines.0[0].vat.amount -= 1),
+    ("T1", Row::Confirmed, |shop| {
+        shop.books.orders.get_mut(&shop.confirmed).unwrap().lines.0[0].vat_rate = VatRate(700)
+    }),
+    ("T2", Row::Confirmed, |shop| {
+        let taxed = shop.books.postings.iter_mut().filter(|posting| posting.vat_rate.is_some());
+        taxed.zip([1, -1]).for_each(|(posting, cent)| posting.amount += cent);
+    }),
+    ("T2", Row::Confirmed, |shop| {
+        let vat = shop.books.postings.iter_mut().find(|posting| posting.account == "vat_payable").unwrap();
+        vat.vat_rate = Some(700);
+    }),
+    ("T2", Row::Confirmed, |shop| {
+        let extra = |account: &str, amount| Posting {
+            seq: 2,
+            account: account.into(),
+            amount,
+            currency: "EUR".into(),
+            vat_rate: Some(700),
+        };
+        shop.books.postings.extend([extra("sales", 1), extra("vat_payable", -1)]);
+    }),
+    ("T2", Row::Confirmed, |shop| shop.returns(100, 16)),
     ("X4 what the provider took", Row::Cancelled, |shop| shop.books.witness.0[3].operation = "capture".into()),
     ("X4 what the provider set", Row::Cancelled, |shop| drop(shop.books.witness.0.pop())),
     ("X4 what is written", Row::Confirmed, |shop| shop.books.outcomes[1].amount = Some(2579)),

@@ -113,8 +113,8 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             let paid = payment.and_then(|payment| payment.amount).map_or(0, i128::from);
             let left = done.taken - done.returned;
             let fits = done.taken == paid
-                && done.returned == books.returned.get(order).copied().map_or(0, i128::from)
-                && -ledger.balance(*order, "customer_receipts") == left
+                && done.returned == books.returned(order)
+                && -ledger.balance(*order, "sales") - ledger.balance(*order, "vat_payable") == left
                 && ledger.balance(*order, "provider_receivable") == left - done.kept
                 && ledger.balance(*order, "provider_fees") == done.kept;
             (!fits).then(|| format!("order {order}: the provider took {left} and kept {} of it", done.kept))

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use contracts::vat::Taxed;
 use contracts::{Money, OrderId};
 use serde::{Deserialize, Serialize};
 use web::access::Operator;
@@ -35,6 +36,7 @@ struct Accepted {
 struct View {
     number: u32,
     amount: Money,
+    taxes: Vec<Taxed>,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<String>,
@@ -91,12 +93,12 @@ pub(super) async fn list(
 
 impl From<Refund> for View {
     fn from(refund: Refund) -> Self {
-        let Refund { number, amount, state, .. } = refund;
+        let Refund { number, amount, taxes, state, .. } = refund;
         let (state, decline_code) = match state {
             RefundState::Open => ("open", None),
             RefundState::Refunded => ("refunded", None),
             RefundState::Refused { decline_code } => ("refused", Some(decline_code)),
         };
-        Self { number, amount, state, decline_code }
+        Self { number, amount, taxes, state, decline_code }
     }
 }

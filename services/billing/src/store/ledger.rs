@@ -1,5 +1,6 @@
 //! The ledger's rows.
 
+use contracts::vat::VatRate;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgExecutor};
@@ -30,8 +31,8 @@ pub(crate) async fn append(conn: &mut PgConnection, entries: &[LedgerEntry]) -> 
             insert into ledger_entry (seq, order_id, kind, number, at, hash)
             select * from unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::timestamptz[], $6::bytea[])
         )
-        insert into ledger_posting (seq, line, account, amount, currency)
-        select * from unnest($7::bigint[], $8::int[], $9::text[], $10::bigint[], $11::text[])",
+        insert into ledger_posting (seq, line, account, amount, currency, vat_rate)
+        select * from unnest($7::bigint[], $8::int[], $9::text[], $10::bigint[], $11::text[], $12::int[])",
         &rows.seqs,
         &rows.orders,
         &rows.kinds as _,
@@ -43,6 +44,7 @@ pub(crate) async fn append(conn: &mut PgConnection, entries: &[LedgerEntry]) -> 
         &rows.accounts as _,
         &rows.amounts,
         &rows.currencies as _,
+        &rows.rates as _,
     )
     .execute(conn)
     .await?;
@@ -63,6 +65,7 @@ struct Rows {
     accounts: Vec<&'static str>,
     amounts: Vec<i64>,
     currencies: Vec<&'static str>,
+    rates: Vec<Option<i32>>,
 }
 
 impl Rows {
@@ -79,15 +82,20 @@ impl Rows {
             self.accounts.push(posting.account.name());
             self.amounts.push(posting.amount.amount);
             self.currencies.push(posting.amount.currency.code());
+            let rate = posting.account.vat_rate();
+            self.rates.push(rate.map(|VatRate(rate)| i32::try_from(rate).unwrap_or(i32::MAX)));
         }
     }
 }
 
-/// What one account holds in one currency. Unit: minor units of the currency.
+/// What one account holds in one currency, at one rate of VAT where that makes a difference. Unit: minor units of the
+/// currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountBalance {
     pub(crate) account: String,
     pub(crate) currency: String,
+    /// Unit: hundredths of a percent.
+    pub(crate) vat_rate: Option<i32>,
     /// The sum of all debits.
     pub(crate) debits: i64,
     /// The sum of all credits, as a positive number.
@@ -102,12 +110,12 @@ pub(crate) async fn trial_balance(
     sqlx::query_as!(
         AccountBalance,
         r#"-- ledger::trial_balance
-        select account, currency,
+        select account, currency, vat_rate,
                coalesce(sum(amount) filter (where amount > 0), 0)::bigint as "debits!",
                coalesce(-sum(amount) filter (where amount < 0), 0)::bigint as "credits!"
         from ledger_posting join ledger_entry using (seq)
         where $1::timestamptz is null or at <= $1
-        group by account, currency order by account, currency"#,
+        group by account, currency, vat_rate order by account, currency, vat_rate"#,
         as_of.map(|as_of| as_of.to_sqlx()) as _,
     )
     .fetch_all(conn)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contracts::vat::Taxed;
 use contracts::{CustomerId, OrderId};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -9,7 +10,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::{money, unreadable};
+use super::{json, money, unreadable};
 use crate::payment::{Payment, Terms};
 use crate::record::CommandRecord;
 use crate::state::State;
@@ -25,7 +26,8 @@ pub(crate) async fn lock(
     let ids: Vec<Uuid> = payments.keys().map(|order| order.as_uuid()).collect();
     let rows = sqlx::query!(
         r#"-- payments::lock
-        select order_id, state, customer_id, amount, currency, commands as "commands: Json<Vec<CommandRecord>>"
+        select order_id, state, customer_id, amount, currency, taxes as "taxes: Json<Vec<Taxed>>",
+               commands as "commands: Json<Vec<CommandRecord>>"
         from payment where order_id = any($1) order by order_id for update"#,
         &ids,
     )
@@ -35,7 +37,7 @@ pub(crate) async fn lock(
         let payment = Payment {
             order: row.order_id.into(),
             state: state(row.order_id, &row.state)?,
-            terms: terms(row.order_id, row.customer_id, row.amount, row.currency)?,
+            terms: terms(row.order_id, row.customer_id, row.amount.zip(row.currency), row.taxes)?,
             commands: row.commands.0,
         };
         payments.insert(payment.order, payment);
@@ -59,13 +61,13 @@ pub(crate) async fn save<'p>(
     sqlx::query!(
         "-- payments::save
         insert into payment as stored
-            (order_id, state, customer_id, amount, currency, commands, created_at, updated_at, version)
-        select order_id, state, customer_id, amount, currency, commands, $7, $7, 1
-        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[])
-             as p (order_id, state, customer_id, amount, currency, commands)
+            (order_id, state, customer_id, amount, currency, taxes, commands, created_at, updated_at, version)
+        select order_id, state, customer_id, amount, currency, taxes::json, commands, $7, $7, 1
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $8::text[])
+             as p (order_id, state, customer_id, amount, currency, commands, taxes)
         on conflict (order_id) do update set
             state = excluded.state, customer_id = excluded.customer_id, amount = excluded.amount,
-            currency = excluded.currency, commands = excluded.commands, updated_at = excluded.updated_at,
+            currency = excluded.currency, taxes = excluded.taxes, commands = excluded.commands, updated_at = excluded.updated_at,
             version = stored.version + 1",
         &rows.orders,
         &rows.states as _,
@@ -74,6 +76,7 @@ pub(crate) async fn save<'p>(
         &rows.currencies as _,
         &rows.commands as _,
         now.to_sqlx(),
+        &rows.taxes as _,
     )
     .execute(conn)
     .await?;
@@ -93,8 +96,8 @@ pub(crate) struct StoredPayment {
 pub(crate) async fn find(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<Option<StoredPayment>> {
     let row = sqlx::query!(
         r#"-- payments::find
-        select order_id, state, customer_id, amount, currency, commands as "commands: Json<Vec<CommandRecord>>",
-               created_at, updated_at, version
+        select order_id, state, customer_id, amount, currency, taxes as "taxes: Json<Vec<Taxed>>",
+               commands as "commands: Json<Vec<CommandRecord>>", created_at, updated_at, version
         from payment where order_id = $1"#,
         order.as_uuid(),
     )
@@ -104,7 +107,7 @@ pub(crate) async fn find(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Res
     let payment = Payment {
         order,
         state: state(row.order_id, &row.state)?,
-        terms: terms(row.order_id, row.customer_id, row.amount, row.currency)?,
+        terms: terms(row.order_id, row.customer_id, row.amount.zip(row.currency), row.taxes)?,
         commands: row.commands.0,
     };
     Ok(Some(StoredPayment {
@@ -123,6 +126,7 @@ struct PaymentRows<'p> {
     customers: Vec<Option<Uuid>>,
     amounts: Vec<Option<i64>>,
     currencies: Vec<Option<&'static str>>,
+    taxes: Vec<Option<String>>,
     commands: Vec<Json<&'p [CommandRecord]>>,
 }
 
@@ -130,9 +134,11 @@ impl<'p> PaymentRows<'p> {
     fn push(&mut self, payment: &'p Payment) {
         self.orders.push(payment.order.as_uuid());
         self.states.push(payment.state.name());
-        self.customers.push(payment.terms.map(|terms| terms.customer.as_uuid()));
-        self.amounts.push(payment.terms.map(|terms| terms.amount.amount));
-        self.currencies.push(payment.terms.map(|terms| terms.amount.currency.code()));
+        let terms = payment.terms.as_ref();
+        self.customers.push(terms.map(|terms| terms.customer.as_uuid()));
+        self.amounts.push(terms.map(|terms| terms.amount.amount));
+        self.currencies.push(terms.map(|terms| terms.amount.currency.code()));
+        self.taxes.push(terms.map(|terms| json(&terms.taxes)));
         self.commands.push(Json(&payment.commands));
     }
 }
@@ -145,9 +151,9 @@ fn state(order: Uuid, name: &str) -> sqlx::Result<State> {
 fn terms(
     order: Uuid,
     customer: Option<Uuid>,
-    amount: Option<i64>,
-    currency: Option<String>,
+    amount: Option<(i64, String)>,
+    taxes: Option<Json<Vec<Taxed>>>,
 ) -> sqlx::Result<Option<Terms>> {
-    let Some(((customer, amount), currency)) = customer.zip(amount).zip(currency) else { return Ok(None) };
-    Ok(Some(Terms { customer: CustomerId::from(customer), amount: money(order, amount, &currency)? }))
+    let Some(((customer, (amount, currency)), Json(taxes))) = customer.zip(amount).zip(taxes) else { return Ok(None) };
+    Ok(Some(Terms { customer: CustomerId::from(customer), amount: money(order, amount, &currency)?, taxes }))
 }

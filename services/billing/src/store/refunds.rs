@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use contracts::OrderId;
+use contracts::vat::Taxed;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::{money, unreadable};
+use super::{json, money, unreadable};
 use crate::refund::{Refund, RefundState};
 
 /// The refunds of `orders`, by order and number.
@@ -22,9 +24,10 @@ pub(crate) async fn of_orders(
     let ids: Vec<Uuid> = orders.iter().map(|order| order.as_uuid()).collect();
     let rows = sqlx::query_as!(
         Row,
-        "-- refunds::of_orders
-        select order_id, number, idempotency_key, amount, currency, state, decline_code
-        from refund where order_id = any($1)",
+        r#"-- refunds::of_orders
+        select order_id, number, idempotency_key, amount, currency, taxes as "taxes: Json<Vec<Taxed>>", state,
+               decline_code
+        from refund where order_id = any($1)"#,
         &ids,
     )
     .fetch_all(conn)
@@ -36,6 +39,7 @@ pub(crate) async fn of_orders(
             number,
             key: row.idempotency_key,
             amount: money(row.order_id, row.amount, &row.currency)?,
+            taxes: row.taxes.0,
             state: match (row.state.as_str(), row.decline_code) {
                 ("open", _) => RefundState::Open,
                 ("refunded", _) => RefundState::Refunded,
@@ -54,6 +58,7 @@ struct Row {
     idempotency_key: String,
     amount: i64,
     currency: String,
+    taxes: Json<Vec<Taxed>>,
     state: String,
     decline_code: Option<String>,
 }
@@ -73,9 +78,9 @@ pub(crate) async fn save<'r>(
         };
         sqlx::query!(
             "-- refunds::save
-            insert into refund (order_id, number, idempotency_key, amount, currency, state, decline_code,
-                                requested_at, updated_at)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+            insert into refund (order_id, number, idempotency_key, amount, currency, taxes, state,
+                                decline_code, requested_at, updated_at)
+            values ($1, $2, $3, $4, $5, $9::text::json, $6, $7, $8, $8)
             on conflict (order_id, number) do update set
                 state = excluded.state, decline_code = excluded.decline_code, updated_at = excluded.updated_at",
             refund.order.as_uuid(),
@@ -86,6 +91,7 @@ pub(crate) async fn save<'r>(
             state,
             decline_code,
             now.to_sqlx(),
+            json(&refund.taxes),
         )
         .execute(&mut *conn)
         .await?;

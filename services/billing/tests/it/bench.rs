@@ -10,6 +10,7 @@ use billing::over_http::OverHttp;
 use billing::provider::{Done, Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
 use billing::settle::{Desk, Pace, Worker};
 use contracts::billing::{BillingCommand, BillingEvent, PaymentToken};
+use contracts::vat::VatRate;
 use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic};
 use messaging::{Batch, HandleError, Handler, Position, Record};
 use service::clock::Clock;
@@ -190,7 +191,8 @@ impl Order {
     pub(crate) fn authorize(&self) -> BillingCommand {
         let token = PaymentToken::try_from(self.token.to_owned()).unwrap();
         let (command, order, customer) = (self.command("authorize"), self.id, self.customer);
-        BillingCommand::AuthorizePayment { command, order, customer, amount: PRICE, token }
+        let (amount, taxes) = (PRICE, vec![VatRate(1900).within(PRICE)]);
+        BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token }
     }
 
     pub(crate) fn void(&self) -> BillingCommand {

@@ -8,8 +8,10 @@ use crate::bench::{Bench, HANDED_OVER_ONLY, Order};
 const ENTRY: &str = "insert into ledger_entry
                      values (7, '00000000-0000-7000-8000-00000000000b', 'capture', 1, now(), sha256(''));";
 
-const CHANGES: [&str; 9] = [
+const CHANGES: [&str; 11] = [
     "update ledger_posting set amount = 0",
+    "update ledger_posting set vat_rate = 0 where account = 'vat_payable'",
+    "delete from ledger_posting where account = 'vat_payable'",
     "delete from ledger_posting",
     "truncate ledger_posting",
     "update ledger_entry set hash = sha256('')",
@@ -45,7 +47,7 @@ async fn broken_links(pool: &PgPool) -> Vec<i64> {
     let query = "select seq from (
             select entry.seq, hash, lag(hash, 1, '') over (order by entry.seq) as before,
                    concat_ws('|', entry.seq, order_id, kind, number, (extract(epoch from at) * 1000000)::bigint,
-                             string_agg(concat_ws(':', account, amount, currency), '|' order by line)) as said
+                             string_agg(concat_ws(':', account, amount, currency, vat_rate), '|' order by line)) as said
             from ledger_entry entry left join ledger_posting using (seq) group by entry.seq
         ) as chain
         where hash <> sha256(before || convert_to(said, 'UTF8')) order by seq";
@@ -117,6 +119,8 @@ async fn the_chain_names_what_a_superuser_has_changed() {
     for (change, named) in [
         ("update ledger_posting set amount = -amount where seq = 4", vec![4]),
         ("update ledger_posting set account = 'provider_fees' where seq = 4 and line = 1", vec![4]),
+        ("update ledger_posting set vat_rate = 700 where seq = 4 and account = 'vat_payable'", vec![4]),
+        ("delete from ledger_posting where seq = 5 and account = 'vat_payable'", vec![5]),
         ("update ledger_entry set at = at + interval '1 microsecond' where seq = 2", vec![2]),
         ("update ledger_entry set order_id = gen_random_uuid() where seq = 6", vec![6]),
         ("delete from ledger_posting where seq = 5 and line <= 2", vec![5]),

@@ -150,13 +150,18 @@ async fn the_trial_balance_adds_up() {
     bench.send(&orders.map(|order| order.capture())).await.unwrap();
     bench.answered(4).await;
     let account = |name: &str, debits: i64, credits: i64| json!({"account": name, "currency": "EUR", "debits": debits, "credits": credits, "balance": debits - credits});
+    let at_rate = |mut account: Value| {
+        account["vat_rate"] = json!(1900);
+        account
+    };
     let (_, seen) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
     let expected = [
-        account("customer_receipts", 0, 25_80),
         account("memo_authorized", 25_80, 25_80),
         account("memo_customers", 25_80, 25_80),
         account("provider_fees", 36, 0),
         account("provider_receivable", 25_80, 36),
+        at_rate(account("sales", 0, 21_68)),
+        at_rate(account("vat_payable", 0, 4_12)),
     ];
     assert_eq!(seen, json!({ "accounts": expected }));
 

@@ -48,7 +48,8 @@ impl Sale {
 
     async fn paid(&self) -> i64 {
         let balances = self.bench.balances().await;
-        balances.iter().find(|(account, _)| *account == "customer_receipts").map_or(0, |(_, balance)| -balance)
+        let sold = balances.iter().filter(|(account, _)| matches!(*account, "sales" | "vat_payable"));
+        -sold.map(|(_, balance)| balance).sum::<i64>()
     }
 }
 
@@ -68,6 +69,23 @@ async fn parts_go_back_up_to_what_was_captured_and_the_same_key_once() {
     assert_eq!(sale.refund("first", 500).await, accepted, "still the same answer");
     assert_eq!(sale.bench.balances().await, [("provider_fees", 18), ("provider_receivable", -18)]);
     assert_eq!(sale.bench.count("select count(*) from ledger_entry where kind = 'refund'").await, 2);
+}
+
+#[tokio::test]
+async fn each_part_takes_its_share_of_net_and_vat_back_and_all_of_them_all_of_it() {
+    let sale = Sale::with("tok_ok", HANDED_OVER_ONLY).await;
+    // 12.90 with 2.06 of VAT in it.
+    for (key, amount) in [("a", 1), ("b", 3), ("c", 333), ("d", 333), ("e", 620)] {
+        assert_eq!(sale.refund(key, amount).await.0, 202);
+    }
+    sale.settled().await;
+    let (_, seen) = sale.client.get(&sale.path, OPERATOR).await;
+    let vat = |one: &Value| one["taxes"][0]["vat"]["amount"].as_i64().unwrap();
+    let vats: Vec<i64> = seen["refunds"].as_array().unwrap().iter().map(vat).collect();
+    assert_eq!(vats, [0, 0, 53, 53, 100], "0.16, 0.48, 53.3, 53.3 and the rest");
+    let booked = "select count(*) from ledger_entry where kind = 'refund'";
+    assert_eq!(sale.bench.count(booked).await, 5);
+    assert_eq!(sale.bench.balances().await, [("provider_fees", 18), ("provider_receivable", -18)]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use contracts::{Currency, Money, Sku, inventory::CatalogueEvent};
+use contracts::{Currency, Money, Sku, inventory::CatalogueEvent, vat::VatRate};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
@@ -32,7 +32,7 @@ pub(crate) async fn prices<'s>(
         let product = row.sku.zip(row.price_amount).zip(row.price_currency.zip(row.vat_rate));
         let Some(((sku, amount), (currency, vat_rate))) = product else { continue };
         let currency = Currency::from_code(&currency).ok_or_else(|| unreadable("currency"))?;
-        let vat_rate = vat_rate.try_into().map_err(unreadable)?;
+        let vat_rate = VatRate(vat_rate.try_into().map_err(unreadable)?);
         let price = Price { unit_price: Money::new(amount, currency), vat_rate };
         prices.insert(sku.parse().map_err(unreadable)?, price);
     }
