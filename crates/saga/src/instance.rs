@@ -25,6 +25,8 @@ pub struct Instance<D: Data> {
     /// By slug; a step that was never asked is absent.
     pub(crate) steps: BTreeMap<String, Progress>,
     pub(crate) deadline: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cancel_requested: bool,
     /// The number of the newest log entry.
     pub(crate) seq: u32,
 }
@@ -75,6 +77,8 @@ pub enum Why<R> {
     },
     /// The pivot was not reached by the deadline.
     TimedOut,
+    /// It was cancelled before the pivot was asked.
+    Cancelled,
 }
 
 /// How far one step is. Doing and undoing are two tracks: the answer to the one may come while the other is asked.
@@ -125,7 +129,7 @@ pub struct Asking {
 
 impl<D: Data> Instance<D> {
     pub(crate) fn new(id: Uuid, data: D, deadline: Timestamp) -> Self {
-        Self { id, data, phase: Phase::Begun, steps: BTreeMap::new(), deadline, seq: 0 }
+        Self { id, data, phase: Phase::Begun, steps: BTreeMap::new(), deadline, cancel_requested: false, seq: 0 }
     }
 
     /// How far the saga is.
@@ -144,6 +148,12 @@ impl<D: Data> Instance<D> {
     /// How far a step is, by its slug. `None`: it was never asked.
     pub fn progress(&self, step: &str) -> Option<&Progress> {
         self.steps.get(step)
+    }
+
+    /// Whether somebody wanted it undone before it had ended or turned. A saga that completes all the same was past the
+    /// point where it could turn: to undo it is the work of another saga, which its owner starts.
+    pub fn is_cancel_requested(&self) -> bool {
+        self.cancel_requested
     }
 
     /// When the saga turns, if it has not reached its pivot by then.

@@ -58,6 +58,8 @@ pub enum Word<R> {
     },
     /// An operator let the saga go on.
     Resumed,
+    /// It was asked to cancel.
+    CancelRequested,
     /// The end: every step is done.
     Completed,
     /// The end: everything is undone.
@@ -99,6 +101,7 @@ fn cause<R: Clone>(word: &Word<R>) -> Option<Input<R>> {
         }
         Word::AskedAgain { .. } | Word::TimedOut => Some(Input::Woken),
         Word::Resumed => Some(Input::Resumed),
+        Word::CancelRequested => Some(Input::CancelRequested),
         Word::Asked { .. } | Word::Parked { .. } | Word::Completed | Word::Unwound { .. } => None,
     }
 }

@@ -8,6 +8,8 @@
 //! 4. A turned saga ends when every undo is answered. Undos are never refused.
 //! 5. What a saga waits for it asks again, with the same command id, in every phase.
 //! 6. An answer counts once. What comes late is written down, what comes twice is ignored.
+//! 7. A cancellation turns the saga before the pivot is asked. From then on it is noted and changes nothing: the pivot's
+//!    answer decides, and what is completed is undone by another saga.
 
 use std::cmp::Ordering;
 
@@ -54,6 +56,7 @@ impl<D: Data> Saga<D> {
                 Input::Answered { command, answer } => advance.answered(command, answer)?,
                 Input::Woken => advance.woken(),
                 Input::Resumed => advance.resumed(),
+                Input::CancelRequested => advance.cancel_requested(),
             }
         }
         Ok(advance.transition)
@@ -175,6 +178,17 @@ impl<'a, D: Data> Advance<'a, D> {
         self.instance.phase = Phase::PastPivot;
         let attempt = self.instance.progress(step.slug()).map_or(1, |refused| refused.attempt + 1);
         self.ask(step, attempt);
+    }
+
+    fn cancel_requested(&mut self) {
+        if self.instance.cancel_requested || matches!(self.instance.phase, Phase::Unwinding(_)) {
+            return;
+        }
+        self.instance.cancel_requested = true;
+        self.log(Word::CancelRequested);
+        if self.instance.phase == Phase::Begun {
+            self.unwind(Why::Cancelled);
+        }
     }
 
     /// Asks what follows, once nothing is waited for any more; ends the saga if nothing does.

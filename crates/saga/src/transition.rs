@@ -16,6 +16,9 @@ pub enum Input<R> {
     Woken,
     /// An operator lets a parked saga go on.
     Resumed,
+    /// Whoever it is for wants it undone. It counts as long as nothing is decided: before the pivot is asked, the saga
+    /// turns; from then on it is only [noted](crate::Instance::is_cancel_requested). To request it twice is harmless.
+    CancelRequested,
 }
 
 /// What a participant says to a command.

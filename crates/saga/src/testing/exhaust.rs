@@ -16,7 +16,7 @@ use crate::{
 /// The failures: a step is refused, for each of `refusals`; its answer is lost and comes when it is asked again; it
 /// comes only after the deadline, or after the saga has turned (before its undo is answered, after, or after the end);
 /// an answer comes twice. The same for undos, which cannot be refused. Besides, every set of steps side by side falls
-/// silent. What must hold: see the rules at the head of `machine.rs`; commands are compared by value, and both the log
+/// silent, and every run with one failure or none is cancelled at each of its moments. What must hold: see the rules at the head of `machine.rs`; commands are compared by value, and both the log
 /// and the inputs, replayed, give the same instance.
 ///
 /// The number of runs grows with the factorial of the steps side by side: two take milliseconds, four some seconds.
@@ -28,8 +28,12 @@ pub fn exhaust<D: Data>(saga: &Saga<D>, data: &D, refusals: &[D::Refusal]) -> Re
     assert!(!refusals.is_empty(), "without a refusal nothing can be refused");
     let mut reached = Reached::default();
     for plan in plans(saga, refusals) {
-        world::run(saga, data, &plan, &mut reached);
-        reached.runs += 1;
+        let happened = world::run(saga, data, &plan, &mut reached);
+        let cancelled: Vec<_> = (0..happened).filter_map(|after| plan.cancelled_after(after)).collect();
+        reached.runs += 1 + cancelled.len();
+        for plan in cancelled {
+            world::run(saga, data, &plan, &mut reached);
+        }
     }
     for case in cases(saga) {
         assert!(reached.times(&case) > 0, "never reached: {case}\n{reached}");
@@ -67,7 +71,13 @@ impl fmt::Display for Reached {
 /// The cases every definition has.
 fn cases<D: Data>(saga: &Saga<D>) -> Vec<String> {
     let undoable: Vec<_> = undoable(saga).map(|step| step.slug()).collect();
-    let mut cases = vec!["completed".to_owned(), "unwound".to_owned()];
+    let mut cases = vec!["completed".to_owned(), "unwound".to_owned(), "cancelled at the pivot".to_owned()];
+    if !undoable.is_empty() {
+        cases.extend(["cancelled before the pivot", "cancelled while undoing"].map(str::to_owned));
+    }
+    if saga.steps().iter().any(|step| matches!(step.kind, Kind::Forward)) {
+        cases.push("cancelled after the pivot".to_owned());
+    }
     for step in saga.steps() {
         let slug = step.slug();
         let always = ["refused: ", "answered twice: do ", "asked again: do ", "answered when asked again: do "];

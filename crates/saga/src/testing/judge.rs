@@ -10,7 +10,10 @@ use crate::{
     definition::{Data, Kind, Saga},
     instance::{Ended, Instance, Why},
     log::{LogEntry, Word},
-    testing::{exhaust::Reached, plan::Plan, plan::undoable},
+    testing::{
+        exhaust::Reached,
+        plan::{Plan, pivot, undoable},
+    },
     transition::{Answer, Input, Transition},
 };
 
@@ -29,6 +32,7 @@ pub(super) struct Judge<'a, D: Data> {
     /// The first answer to each command.
     told: BTreeMap<CommandId, Answer<D::Refusal>>,
     turned: Option<Why<D::Refusal>>,
+    cancel_requested: bool,
     ended: Option<Ended<D::Refusal>>,
     history: Vec<Happened<D>>,
 }
@@ -64,6 +68,7 @@ impl<'a, D: Data> Judge<'a, D> {
             sent: BTreeMap::new(),
             told: BTreeMap::new(),
             turned: None,
+            cancel_requested: false,
             ended: None,
             history: Vec::new(),
         };
@@ -132,6 +137,7 @@ impl<'a, D: Data> Judge<'a, D> {
         }
         self.must_equal("the end as the instance says", &instance.ended(), &self.ended.as_ref());
         self.must_equal("the waking", &instance.wake_at(), &self.wake_at());
+        self.must_equal("the cancellation noted", &instance.is_cancel_requested(), &self.cancel_requested);
         self.check_log(&transition, news.as_ref(), instance, now);
     }
 
@@ -169,6 +175,7 @@ impl<'a, D: Data> Judge<'a, D> {
                 reached.case(format!("resumed: {}", refused.step));
                 vec![CommandId { attempt: refused.attempt + 1, ..refused.clone() }]
             }
+            Input::CancelRequested => self.cancel(reached),
         }
     }
 
@@ -177,7 +184,7 @@ impl<'a, D: Data> Judge<'a, D> {
         match input? {
             Input::Answered { command, .. } if self.ended.is_some() || self.told.contains_key(command) => None,
             Input::Answered { command, answer } => Some((command.clone(), answer.clone())),
-            Input::Woken | Input::Resumed => None,
+            Input::Woken | Input::Resumed | Input::CancelRequested => None,
         }
     }
 
@@ -211,6 +218,19 @@ impl<'a, D: Data> Judge<'a, D> {
             Answer::Done => {}
         }
         Vec::new()
+    }
+
+    /// A cancellation turns the saga as long as time could; later it is noted.
+    fn cancel(&mut self, reached: &mut Reached) -> Vec<CommandId> {
+        let moment = match (&self.turned, self.can_time_turn()) {
+            (Some(_), _) => "while undoing",
+            (None, true) => "before the pivot",
+            (None, false) if self.answer(pivot(self.saga).slug(), Direction::Do).is_none() => "at the pivot",
+            (None, false) => "after the pivot",
+        };
+        reached.case(format!("cancelled {moment}"));
+        self.cancel_requested = self.turned.is_none();
+        if self.can_time_turn() { self.turn(Why::Cancelled) } else { Vec::new() }
     }
 
     /// The undos of all that may have been done.
@@ -283,7 +303,8 @@ impl<'a, D: Data> Judge<'a, D> {
                 Word::AskedAgain { command } => asked.push((command, 2)),
                 Word::Done { command } => answered.push((command.clone(), Answer::Done)),
                 Word::Refused { command, reason } => answered.push((command.clone(), Answer::Refused(reason.clone()))),
-                Word::TimedOut | Word::Parked { .. } | Word::Resumed | Word::Completed | Word::Unwound { .. } => {}
+                Word::TimedOut | Word::Parked { .. } | Word::Resumed => {}
+                Word::CancelRequested | Word::Completed | Word::Unwound { .. } => {}
             }
         }
         let sent = transition.commands.iter().map(|(id, _)| (id, self.times(id).min(2)));

@@ -2,7 +2,7 @@
 
 use crate::{
     command::{CommandId, Direction},
-    definition::{Data, Saga, Step},
+    definition::{Data, Kind, Saga, Step},
 };
 
 /// One run: in which order the steps side by side answer, and what goes wrong.
@@ -11,6 +11,8 @@ pub(super) struct Plan<R> {
     /// The steps side by side, the quickest first.
     pub(super) quickest: Vec<String>,
     pub(super) faults: Vec<Fault<R>>,
+    /// Cancelled after so many things have happened.
+    pub(super) cancelled_after: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +79,11 @@ impl<R: Clone> Plan<R> {
         reply
     }
 
+    /// This run, cancelled after so many things have happened; only if less than two go wrong besides.
+    pub(super) fn cancelled_after(&self, happened: usize) -> Option<Self> {
+        (self.faults.len() < 2).then(|| Self { cancelled_after: Some(happened), ..self.clone() })
+    }
+
     /// The place of a step among those that answer at the same time.
     pub(super) fn rank(&self, step: &str) -> usize {
         self.quickest.iter().position(|slug| slug == step).unwrap_or_default()
@@ -100,6 +107,7 @@ pub(super) fn plans<D: Data>(saga: &Saga<D>, refusals: &[D::Refusal]) -> Vec<Pla
             sets.iter().map(|faults| Plan {
                 quickest: quickest.iter().map(|slug| (*slug).to_owned()).collect(),
                 faults: faults.clone(),
+                cancelled_after: None,
             })
         })
         .collect()
@@ -107,6 +115,11 @@ pub(super) fn plans<D: Data>(saga: &Saga<D>, refusals: &[D::Refusal]) -> Vec<Pla
 
 pub(super) fn undoable<D: Data>(saga: &Saga<D>) -> impl Iterator<Item = &Step<D>> {
     saga.steps().iter().filter(|step| step.is_undoable())
+}
+
+pub(super) fn pivot<D: Data>(saga: &Saga<D>) -> &Step<D> {
+    let mut steps = saga.steps().iter();
+    steps.find(|step| matches!(step.kind, Kind::Pivot)).expect("every definition has a pivot")
 }
 
 /// All that can go wrong with one step.

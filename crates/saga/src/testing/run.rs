@@ -97,6 +97,11 @@ impl<D: Data> Run<D> {
         self.input("an operator resumes", Input::Resumed)
     }
 
+    /// When: whoever it is for wants it undone.
+    pub fn cancelled(self) -> Self {
+        self.input("it is cancelled", Input::CancelRequested)
+    }
+
     /// Then: every step is done and the saga has ended.
     pub fn completes(self) {
         self.must_be(&Phase::Ended(Ended::Completed));

@@ -40,21 +40,24 @@ struct World<'a, D: Data> {
     now: Timestamp,
     ready: VecDeque<Message<D::Refusal>>,
     held: Vec<Message<D::Refusal>>,
+    happened: usize,
     reached: &'a mut Reached,
 }
 
-/// Lets one plan happen, from the start to the end and a little beyond.
-pub(super) fn run<D: Data>(saga: &Saga<D>, data: &D, plan: &Plan<D::Refusal>, reached: &mut Reached) {
+/// Lets one plan happen, from the start to the end and a little beyond. Returns how much happened.
+pub(super) fn run<D: Data>(saga: &Saga<D>, data: &D, plan: &Plan<D::Refusal>, reached: &mut Reached) -> usize {
     let (instance, first) = saga.start(SAGA, data.clone(), START);
     let judge = Judge::new(saga, plan, &instance, first.clone(), START);
     let mut world =
-        World { saga, plan, instance, judge, now: START, ready: VecDeque::new(), held: Vec::new(), reached };
+        World { saga, plan, instance, judge, now: START, ready: VecDeque::new(), held: Vec::new(), happened: 0, reached };
     world.ask(&first);
     for _ in 0..INPUTS_MAX {
         if !world.happens() {
             world.echo();
-            return world.judge.conclude(&world.instance, START);
+            world.judge.conclude(&world.instance, START);
+            return world.happened;
         }
+        world.happened += 1;
     }
     world.judge.fail("it never ends");
 }
@@ -62,6 +65,12 @@ pub(super) fn run<D: Data>(saga: &Saga<D>, data: &D, plan: &Plan<D::Refusal>, re
 impl<D: Data> World<'_, D> {
     /// Lets the next thing happen; `false` if nothing is left to happen.
     fn happens(&mut self) -> bool {
+        if self.plan.cancelled_after == Some(self.happened) && !self.judge.has_ended() {
+            self.input(Input::CancelRequested);
+            if !self.judge.has_ended() {
+                self.quietly(Input::CancelRequested);
+            }
+        }
         self.release();
         if let Some(message) = self.ready.pop_front() {
             self.deliver(message);
@@ -81,7 +90,7 @@ impl<D: Data> World<'_, D> {
         true
     }
 
-    /// Every answer once more, a waking and a resumption: to a saga that has ended, nothing.
+    /// Every answer once more, a waking, a resumption and a cancellation: to a saga that has ended, nothing.
     fn echo(&mut self) {
         self.now += self.saga.deadline();
         for (command, answer) in self.judge.answers() {
@@ -89,6 +98,7 @@ impl<D: Data> World<'_, D> {
         }
         self.quietly(Input::Woken);
         self.quietly(Input::Resumed);
+        self.quietly(Input::CancelRequested);
     }
 
     fn quietly(&mut self, input: Input<D::Refusal>) {
@@ -96,7 +106,7 @@ impl<D: Data> World<'_, D> {
         let after = self.saga.advance(&mut self.instance, input, self.now);
         let nothing = Transition { commands: Vec::new(), ended: None, log: Vec::new() };
         if after != Ok(nothing) || self.instance != before {
-            self.judge.fail("an ended saga did not ignore its input");
+            self.judge.fail("what must change nothing changed something");
         }
     }
 

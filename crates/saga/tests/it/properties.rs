@@ -19,6 +19,7 @@ enum Op {
         seconds: i64,
     },
     Resume,
+    Cancel,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -27,6 +28,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(which, refused)| Op::Answer { which, refused }),
         2 => (0_i64..20).prop_map(|seconds| Op::Wait { seconds }),
         1 => Just(Op::Resume),
+        1 => Just(Op::Cancel),
     ]
 }
 
@@ -82,6 +84,7 @@ impl Life {
                 self.input(Input::Woken);
             }
             Op::Resume => self.input(Input::Resumed),
+            Op::Cancel => self.input(Input::CancelRequested),
         }
     }
 

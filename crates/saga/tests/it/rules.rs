@@ -158,6 +158,49 @@ fn after_the_pivot_a_refusal_undoes_nothing_but_parks() {
 }
 
 #[test]
+fn a_cancellation_before_the_pivot_undoes_the_done_and_the_unknown() {
+    reserving()
+        .done("reserve room")
+        .cancelled()
+        .asks_to_undo("reserve room", says("give up room"))
+        .asks_to_undo("reserve seat", says("give up seat"))
+        .cancelled() // Again: nothing.
+        .undone("reserve seat")
+        .undone("reserve room")
+        .unwinds(Why::Cancelled);
+}
+
+#[test]
+fn a_cancellation_from_the_pivot_on_is_noted_and_turns_nothing() {
+    let at_the_pivot = charging().cancelled().done("charge card").asks("send tickets", says("send tickets"));
+    assert!(at_the_pivot.instance().is_cancel_requested());
+    at_the_pivot.done("send tickets").asks("add miles", says("add miles")).done("add miles").completes();
+    let after_it = sending();
+    assert!(!after_it.instance().is_cancel_requested());
+    assert!(after_it.cancelled().instance().is_cancel_requested());
+}
+
+#[test]
+fn a_cancelled_pivot_that_is_refused_undoes_all_because_of_the_refusal() {
+    charging()
+        .cancelled()
+        .refused("charge card", No::Declined)
+        .asks_to_undo("reserve room", says("give up room"))
+        .asks_to_undo("reserve seat", says("give up seat"))
+        .undone("reserve room")
+        .undone("reserve seat")
+        .unwinds(because("charge-card", No::Declined));
+}
+
+#[test]
+fn a_cancellation_of_a_saga_that_has_turned_is_too_late_to_be_noted() {
+    let turned = reserving().refused("reserve seat", No::Full).asks_to_undo("reserve room", says("give up room"));
+    let cancelled = turned.cancelled();
+    assert!(!cancelled.instance().is_cancel_requested());
+    cancelled.undone("reserve room").unwinds(because("reserve-seat", No::Full));
+}
+
+#[test]
 fn an_answer_to_an_older_attempt_is_ignored() {
     let mut instance = sending()
         .refused("send tickets", No::Full)
@@ -257,6 +300,7 @@ fn an_ended_saga_ignores_everything() {
     }
     assert_eq!(saga.advance(&mut instance, Input::Woken, at_s(100)), Ok(nothing()));
     assert_eq!(saga.advance(&mut instance, Input::Resumed, at_s(100)), Ok(nothing()));
+    assert_eq!(saga.advance(&mut instance, Input::CancelRequested, at_s(100)), Ok(nothing()));
     assert_eq!(instance, ended);
 }
 
