@@ -103,6 +103,8 @@ pub enum CancelReason {
     },
     /// The answers did not come in time.
     TimedOut,
+    /// The customer wanted it.
+    Requested,
 }
 
 impl Message for OrderEvent {

@@ -104,6 +104,7 @@ fn order_events() -> Vec<OrderEvent> {
         cancelled(CancelReason::OutOfStock { sku: "MUG-BLUE-01".parse().unwrap() }),
         cancelled(CancelReason::PaymentDeclined { decline_code: "card_declined".into() }),
         cancelled(CancelReason::TimedOut),
+        cancelled(CancelReason::Requested),
     ]
 }
 

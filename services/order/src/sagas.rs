@@ -122,6 +122,7 @@ fn reason(why: Why<CancelReason>) -> CancelReason {
     match why {
         Why::Refused { reason, .. } => reason,
         Why::TimedOut => CancelReason::TimedOut,
+        Why::Cancelled => CancelReason::Requested,
     }
 }
 

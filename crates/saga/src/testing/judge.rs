@@ -1,6 +1,8 @@
 //! What must hold in every run. The judge keeps its own book of what was sent and what was answered, and concludes from
 //! that book alone what must follow: which commands, in which transition, when to wake, how to end.
 
+mod conclude;
+
 use std::{collections::BTreeMap, fmt::Debug};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +11,7 @@ use crate::{
     command::{CommandId, Direction, NotACommandId},
     definition::{Data, Kind, Saga},
     instance::{Ended, Instance, Why},
-    log::{LogEntry, Word},
+    log::Word,
     testing::{
         exhaust::Reached,
         plan::{Plan, pivot, undoable},
@@ -310,38 +312,6 @@ impl<'a, D: Data> Judge<'a, D> {
         let sent = transition.commands.iter().map(|(id, _)| (id, self.times(id).min(2)));
         self.must_equal("the askings in the log", &asked, &sent.collect());
         self.must_equal("the answers in the log", &answered, &news.into_iter().cloned().collect());
-    }
-
-    /// The safety of a finished run, said once more without the book's own conclusions; and the replays.
-    pub(super) fn conclude(self, instance: &Instance<D>, start: Timestamp) {
-        match &self.ended {
-            None => self.fail("it has not ended"),
-            Some(Ended::Completed) => {
-                let undos = self.sent.keys().filter(|id| id.direction == Direction::Undo).count();
-                self.must_equal("the undos of a completed saga", &undos, &0);
-                let done = self.told.values().filter(|answer| **answer == Answer::Done).count();
-                self.must_equal("the steps done", &done, &self.saga.steps().len());
-            }
-            Some(Ended::Unwound(_)) => {
-                for step in undoable(self.saga).map(|step| step.slug()) {
-                    let refused = matches!(self.answer(step, Direction::Do), Some(Answer::Refused(_)));
-                    let undone = self.answer(step, Direction::Undo) == Some(&Answer::Done);
-                    self.must_equal("each step asked is undone or was refused", &(refused || undone), &true);
-                }
-            }
-        }
-        let log: Vec<LogEntry<_>> = self.history.iter().flat_map(|happened| happened.transition.log.clone()).collect();
-        let replayed = self.saga.replay(instance.id, self.data.clone(), &log);
-        self.must_equal("the instance replayed from its log", &replayed.as_ref(), &Ok(instance));
-        let (mut again, first) = self.saga.start(instance.id, self.data.clone(), start);
-        for Happened { at, input, transition } in &self.history {
-            let made = match input {
-                None => Ok(first.clone()),
-                Some(input) => self.saga.advance(&mut again, input.clone(), *at),
-            };
-            self.must_equal("a transition made again", &made.as_ref(), &Ok(transition));
-        }
-        self.must_equal("the instance made again", &again, instance);
     }
 
     fn id(&self, step: &str, direction: Direction) -> CommandId {

@@ -48,8 +48,17 @@ struct World<'a, D: Data> {
 pub(super) fn run<D: Data>(saga: &Saga<D>, data: &D, plan: &Plan<D::Refusal>, reached: &mut Reached) -> usize {
     let (instance, first) = saga.start(SAGA, data.clone(), START);
     let judge = Judge::new(saga, plan, &instance, first.clone(), START);
-    let mut world =
-        World { saga, plan, instance, judge, now: START, ready: VecDeque::new(), held: Vec::new(), happened: 0, reached };
+    let mut world = World {
+        saga,
+        plan,
+        instance,
+        judge,
+        now: START,
+        ready: VecDeque::new(),
+        held: Vec::new(),
+        happened: 0,
+        reached,
+    };
     world.ask(&first);
     for _ in 0..INPUTS_MAX {
         if !world.happens() {
