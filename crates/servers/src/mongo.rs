@@ -73,15 +73,19 @@ impl Mongo {
 }
 
 fn program(home: &Home, config: &MongoConfig) -> Program {
-    let (cache_gb, oplog_mb, stop, patience) = match config.worth {
-        Data::Kept => ("0.5", "1024", StopSignal::Term, Duration::from_secs(20)),
-        Data::Throwaway => ("0.25", "256", StopSignal::Kill, Duration::ZERO),
+    // Nothing of the oplog behind the last checkpoint is dropped, however full it is: a test that fills it waits so long.
+    let (cache_gb, oplog_mb, checkpoint_s, stop, patience) = match config.worth {
+        Data::Kept => ("0.5", "1024", "60", StopSignal::Term, Duration::from_secs(20)),
+        Data::Throwaway => ("0.25", "256", "5", StopSignal::Kill, Duration::ZERO),
     };
     Program::new(&config.name, Server::Mongo.folder(home).join("mongod"), &config.log)
         .args(["--dbpath".into(), config.data.clone()])
         .args(["--port".into(), config.port.to_string()])
         .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--quiet"])
-        .args(["--wiredTigerCacheSizeGB", cache_gb, "--oplogSize", oplog_mb])
+        .args(["--wiredTigerCacheSizeGB", cache_gb, "--oplogSize", oplog_mb, "--syncdelay", checkpoint_s])
+        // A client that is killed takes its connection with it, but not its transaction: whatever that has written stays
+        // locked until the server gives it up, by default after a minute.
+        .args(["--setParameter", "transactionLifetimeLimitSeconds=5"])
         // Nobody else could take over, so waiting for that when told to stop helps nobody.
         .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"])
         .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])

@@ -1,5 +1,7 @@
 //! Batches are taken in once, or not at all.
 
+use std::time::{Duration, Instant};
+
 use messaging::{
     HandleError, Offsets as _, Place, Position,
     mongo::{Offsets, Transaction},
@@ -7,7 +9,7 @@ use messaging::{
 use mongodb::{Database, error::TRANSIENT_TRANSACTION_ERROR};
 use uuid::Uuid;
 
-use crate::support::{TOPIC, batch, commit, count, database, message};
+use crate::support::{TOPIC, batch, commit, count, database, eventually, message};
 
 #[tokio::test]
 async fn a_second_copy_of_a_message_is_dropped() {
@@ -104,4 +106,31 @@ async fn instances_that_load_the_same_partitions_at_once_agree() {
 /// The offset of partition 0.
 async fn offset(db: &Database) -> i64 {
     Offsets::new(db.clone()).load(TOPIC, &[0]).await.unwrap()[&0].offset
+}
+
+/// Its connection is closed, and that is all the server hears of it: see the settings of the server.
+#[tokio::test]
+async fn what_a_killed_process_had_begun_does_not_hold_up_the_next_for_long() {
+    let db = database().await;
+    offset(&db).await;
+    let mut begun = Transaction::begin(&db).await.unwrap();
+    begun.accept(&batch(0, &[Uuid::now_v7()])).await.unwrap();
+    // Dropping it would roll it back.
+    std::mem::forget(begun);
+
+    let id = Uuid::now_v7();
+    let taken_in = eventually("the next takes its batch in", Duration::from_secs(12), async || {
+        let mut next = Transaction::begin(&db).await.unwrap();
+        match next.accept(&batch(0, &[id])).await {
+            Ok(_) => next.commit().await.ok(),
+            Err(_) => {
+                next.abort().await.ok();
+                None
+            }
+        }
+    });
+    let waited = Instant::now();
+    taken_in.await;
+    assert!(waited.elapsed() > Duration::from_millis(500), "there was something to wait for");
+    assert_eq!((offset(&db).await, count(&db, "inbox").await), (1, 1));
 }
