@@ -267,11 +267,25 @@ impl Guarded {
 
     /// Kills it with SIGKILL, as a crash would. [`Guarded::ended`] tells when it is gone.
     pub fn kill(&self) {
+        self.send(Signal::KILL);
+    }
+
+    /// Lets it do nothing until [`Guarded::thaw`], by SIGSTOP. It does not know; stopping it for good works as ever.
+    pub fn freeze(&self) {
+        self.send(Signal::STOP);
+    }
+
+    /// Lets it go on where it was frozen, by SIGCONT.
+    pub fn thaw(&self) {
+        self.send(Signal::CONT);
+    }
+
+    fn send(&self, signal: Signal) {
         if self.exit().is_none()
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
         {
             // The only error left is that it has just ended.
-            let _ = kill_process(pid, Signal::KILL);
+            let _ = kill_process(pid, signal);
         }
     }
 

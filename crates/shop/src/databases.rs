@@ -3,8 +3,9 @@
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
 /// What holds for a service's role, by setting. The promise of the outbox: no transaction is open for longer than a
-/// minute. One that nobody goes on with gives its locks back sooner.
-const LIMITS: [(&str, &str); 2] = [("transaction_timeout", "60s"), ("idle_in_transaction_session_timeout", "30s")];
+/// minute. One that nobody goes on with, such as that of a process that is frozen, gives its locks back long before the
+/// sagas that wait for them give up.
+const LIMITS: [(&str, &str); 2] = [("transaction_timeout", "60s"), ("idle_in_transaction_session_timeout", "10s")];
 
 /// Makes `database` and its owner `role`, as far as they are missing. The role may read the log, for its relay.
 ///
@@ -99,7 +100,7 @@ mod tests {
             let show = sqlx::query_scalar::<_, String>("select current_setting($1)").bind(setting);
             limits.push(show.fetch_one(&mut keeper).await.unwrap());
         }
-        assert_eq!(limits, ["1min", "30s"]);
+        assert_eq!(limits, ["1min", "10s"]);
 
         let theirs = std::fs::read_to_string(&config.log).unwrap();
         assert!(theirs.contains("alter role keeper") && theirs.contains("create database shelf"), "{theirs}");

@@ -1,14 +1,14 @@
 //! Watches the processes of a running shop: whatever dies is started again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use servers::{Guarded, guard::all_ended};
-use tokio::{select, time::sleep};
+use tokio::{select, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -29,6 +29,8 @@ const LIVED: Duration = Duration::from_secs(30);
 pub(crate) struct Roster {
     folder: PathBuf,
     inner: Mutex<Inner>,
+    /// The names of parts that are not started again for now.
+    kept_down: watch::Sender<HashSet<String>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,26 @@ struct Inner {
 impl Roster {
     pub(crate) fn new(plan: &Plan) -> Self {
         let inner = Inner { state: plan.state(), processes: HashMap::new() };
-        Self { folder: plan.folder.clone(), inner: Mutex::new(inner) }
+        Self { folder: plan.folder.clone(), inner: Mutex::new(inner), kept_down: watch::Sender::default() }
+    }
+
+    /// Once it has ended, the part `name` is not started again.
+    pub(crate) fn keep_down(&self, name: &str) {
+        self.kept_down.send_modify(|kept| {
+            kept.insert(name.to_owned());
+        });
+    }
+
+    /// The part `name` may start again.
+    pub(crate) fn let_up(&self, name: &str) {
+        self.kept_down.send_modify(|kept| {
+            kept.remove(name);
+        });
+    }
+
+    async fn until_let_up(&self, part: &Part) {
+        // The sender is ours.
+        let _ = self.kept_down.subscribe().wait_for(|kept| !kept.contains(&part.name)).await;
     }
 
     /// `part` runs, as this process.
@@ -124,7 +145,7 @@ pub(crate) async fn supervise(
             wait = FIRST_WAIT;
         }
         let again = select! {
-            again = start_again(&plan, &part, &mut wait) => again,
+            again = start_again(&plan, &part, &roster, &mut wait) => again,
             () = stop.cancelled() => {
                 // What was being started is told to stop, and may take its time.
                 all_ended(&plan.log(&part)).await;
@@ -136,9 +157,10 @@ pub(crate) async fn supervise(
 }
 
 /// Tries until it runs.
-async fn start_again(plan: &Plan, part: &Part, wait: &mut Duration) -> Guarded {
+async fn start_again(plan: &Plan, part: &Part, roster: &Roster, wait: &mut Duration) -> Guarded {
     loop {
         sleep(*wait).await;
+        roster.until_let_up(part).await;
         *wait = (*wait * 2).min(LONGEST_WAIT);
         match plan.start(part).await {
             Ok(process) => {

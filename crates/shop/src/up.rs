@@ -106,10 +106,47 @@ impl Shop {
     /// # Errors
     /// [`ShopError::UnknownPart`].
     pub async fn kill(&self, name: &str) -> Result<(), ShopError> {
-        let process = self.roster.process(name).ok_or_else(|| self.state().unknown(name))?;
+        let process = self.process(name)?;
         process.kill();
         process.ended().await;
         Ok(())
+    }
+
+    /// Kills the part `name` like [`Shop::kill`], and keeps it down until [`Shop::bring_up`].
+    ///
+    /// # Errors
+    /// [`ShopError::UnknownPart`].
+    pub async fn take_down(&self, name: &str) -> Result<(), ShopError> {
+        let process = self.process(name)?;
+        self.roster.keep_down(name);
+        process.kill();
+        process.ended().await;
+        Ok(())
+    }
+
+    /// Lets the part `name` start again, after [`Shop::take_down`].
+    pub fn bring_up(&self, name: &str) {
+        self.roster.let_up(name);
+    }
+
+    /// Lets the part `name` do nothing, by SIGSTOP, until [`Shop::thaw`].
+    ///
+    /// # Errors
+    /// [`ShopError::UnknownPart`].
+    pub fn freeze(&self, name: &str) -> Result<(), ShopError> {
+        self.process(name).map(|process| process.freeze())
+    }
+
+    /// Lets the part `name` go on, after [`Shop::freeze`].
+    ///
+    /// # Errors
+    /// [`ShopError::UnknownPart`].
+    pub fn thaw(&self, name: &str) -> Result<(), ShopError> {
+        self.process(name).map(|process| process.thaw())
+    }
+
+    fn process(&self, name: &str) -> Result<Arc<Guarded>, ShopError> {
+        self.roster.process(name).ok_or_else(|| self.state().unknown(name))
     }
 
     /// Waits until every part runs, such as after [`Shop::kill`]. The caller sets the deadline.

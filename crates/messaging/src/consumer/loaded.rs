@@ -26,7 +26,12 @@ impl Loaded {
                 tracing::warn!(at, from = low, generation, known = stored.generation, "a new generation is read anew");
                 from_low(generation)
             }
-            (_, 0) => from_low(stored.generation),
+            (_, 0) => {
+                if low < high {
+                    tracing::info!(at, low, high, "no offset is stored, the partition is read from its beginning");
+                }
+                from_low(stored.generation)
+            }
             (_, next) if (*low..=*high).contains(&next) => {
                 Reading { stored: *stored, next, generation: stored.generation, fresh: false }
             }
