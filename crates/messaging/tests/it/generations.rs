@@ -2,10 +2,16 @@
 
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use messaging::Batch;
+use messaging::{
+    Batch, Outgoing, TopicSpec,
+    consumer::caught_up,
+    postgres::{Offsets, outbox},
+};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
@@ -25,8 +31,8 @@ fn admin(bench: &Bench) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &bench.broker.brokers).create().unwrap()
 }
 
-async fn delete_topic(bench: &Bench) {
-    let topic = bench.broker.full_name(TOPIC);
+async fn delete_topic(bench: &Bench, topic: &str) {
+    let topic = bench.broker.full_name(topic);
     let deleted = admin(bench).delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
 }
@@ -63,7 +69,7 @@ async fn delete_and_go_on(how: &str) {
     assert_effects(&bench, 1).await;
     assert_eq!((bench.ask(GENERATION).await, bench.ask(READ).await), (1, 1));
 
-    delete_topic(&bench).await;
+    delete_topic(&bench, TOPIC).await;
     if how == "made anew by somebody else" {
         bench.broker.ensure_topics(&[spec()]).await.unwrap();
     }
@@ -83,6 +89,50 @@ async fn delete_and_go_on(how: &str) {
     assert_eq!(bench.ask(GENERATION).await, 2, "{how}: once is enough");
     relay.stop().await;
     consumer.stop().await;
+    bench.finish().await;
+}
+
+/// What is sent to another topic all the time tells nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loss_of_a_quiet_topic_is_noticed_by_a_busy_relay() {
+    let bench = Bench::new().await;
+    let quiet = TopicSpec { name: "quiet".into(), ..spec() };
+    bench.broker.ensure_topics(std::slice::from_ref(&quiet)).await.unwrap();
+    let relay = bench.relay();
+    let mut tx = bench.db.begin().await.unwrap();
+    outbox::put(&mut tx, &[Outgoing::new("quiet", "a".to_owned(), "it.happened.v1", &1)]).await.unwrap();
+    tx.commit().await.unwrap();
+    settle(&bench, 1).await;
+    delete_topic(&bench, "quiet").await;
+    bench.broker.ensure_topics(&[quiet]).await.unwrap();
+    let mut n = 1;
+    eventually("the loss is noticed", async || {
+        n += 1;
+        commit(&bench.db, &KEYS, n).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bench.ask(GENERATION).await == 2
+    })
+    .await;
+    relay.stop().await;
+    bench.finish().await;
+}
+
+/// The topic was made anew, and whoever reads it has not found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_beyond_the_end_is_not_taken_for_having_caught_up() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    settle(&bench, 1).await;
+    let (broker, offsets) = (bench.broker.clone(), Offsets::new(bench.db.clone()));
+    messaging::Offsets::load(&offsets, TOPIC, &[0, 1, 2]).await.unwrap();
+    sqlx::query("update consumer_offset set next_offset = 1000").execute(&bench.db).await.unwrap();
+    let mut caught_up = pin!(caught_up(&broker, TOPIC, &offsets));
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut caught_up).await.is_err(), "nothing was read");
+    let consumer = bench.consumer(Take(bench.db.clone()));
+    tokio::time::timeout(Duration::from_secs(30), caught_up).await.unwrap();
+    assert_eq!(bench.count_effects().await, 5);
+    consumer.stop().await;
+    relay.stop().await;
     bench.finish().await;
 }
 
@@ -120,7 +170,7 @@ async fn a_place_that_fits_the_new_log_by_chance_is_not_taken_for_the_old_one() 
     let places = "select sum(next_offset)::bigint from consumer_offset where $1 <> ''";
     assert_eq!(bench.ask(places).await, 5, "nothing was sent twice");
     sqlx::query("delete from outbox").execute(&bench.db).await.unwrap();
-    delete_topic(&bench).await;
+    delete_topic(&bench, TOPIC).await;
     eventually("the loss is seen", async || bench.ask(GENERATION).await == 2).await;
     eventually("the empty outbox is sent again", async || bench.known().await > 0).await;
     settle(&bench, 2).await;

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
 use rdkafka::error::KafkaError;
 use sqlx::PgPool;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,7 +23,6 @@ use super::{
 use crate::{
     Broker, Loss,
     broker::TopicError,
-    generation::Acknowledged,
     postgres::{
         pgoutput::{DecodeError, Decoder},
         progress::Progress,
@@ -41,6 +40,8 @@ const UNACKNOWLEDGED: usize = 20_000;
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 /// How often what is behind us and holds nothing of ours is confirmed.
 const IDLE_CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks whether the topics still have what they had: one to which nothing is sent tells no producer.
+const LOOK_FOR_LOSSES: Duration = Duration::from_secs(5);
 /// The log counts microseconds since the year 2000.
 const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -203,6 +204,8 @@ impl Stream {
         tracing::info!(slot = self.slot, generation = self.known.generation, "relaying the outbox");
         let mut confirm = interval(CONFIRM_INTERVAL);
         confirm.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval_at(tokio::time::Instant::now() + LOOK_FOR_LOSSES, LOOK_FOR_LOSSES);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let room = self.has_room();
             tokio::select! {
@@ -212,6 +215,7 @@ impl Stream {
                     self.acknowledged();
                 }
                 _ = confirm.tick() => self.confirm(client).await?,
+                _ = look.tick(), if self.deliveries.is_empty() => self.look_for_losses().await?,
                 event = client.recv(), if room => {
                     self.take_all(client, event?)?;
                     self.send().await?;
@@ -296,8 +300,7 @@ impl Stream {
         self.progress.acknowledged(Instant::now());
     }
 
-    /// Confirms what may be by now: first in table `relay`, then at the slot. When there was nothing to do for a while,
-    /// looks whether the topics still have what they had.
+    /// Confirms what may be by now: first in table `relay`, then at the slot.
     async fn confirm(&mut self, client: &ReplicationClient) -> Result<(), StreamError> {
         let now = Instant::now();
         let idle = self.idle_end.filter(|_| now.duration_since(self.confirmed_at) >= IDLE_CONFIRM_INTERVAL);
@@ -306,9 +309,6 @@ impl Stream {
         self.idle_end = None;
         self.confirmed_at = now;
         let acknowledged = self.producer.acknowledged();
-        if idle.is_some() {
-            self.look_for_losses(&acknowledged).await?;
-        }
         // The slot forgets in a crash of the database what it heard last; then we know more.
         if self.known.confirmed.is_none_or(|known| known < end) {
             if !slot::confirm(&self.pool, &self.slot, &self.known, end, &acknowledged).await? {
@@ -325,8 +325,8 @@ impl Stream {
         Ok(())
     }
 
-    async fn look_for_losses(&self, acknowledged: &Acknowledged) -> Result<(), StreamError> {
-        match acknowledged.loss(&self.broker).await {
+    async fn look_for_losses(&self) -> Result<(), StreamError> {
+        match self.producer.acknowledged().loss(&self.broker).await {
             Ok(Some(loss)) => Err(StreamError::Loss(loss)),
             Ok(None) => Ok(()),
             Err(error) => {
