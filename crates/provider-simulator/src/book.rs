@@ -63,6 +63,17 @@ pub enum Line {
         /// Why.
         decline_code: String,
     },
+    /// A webhook was sent: that the key is decided.
+    Webhook {
+        /// When.
+        at: Timestamp,
+        /// Its id; the same if it is sent again.
+        id: String,
+        /// Which key.
+        key: String,
+        /// What it was answered; none if nothing came.
+        status: Option<u16>,
+    },
 }
 
 /// What is asked for.
@@ -130,6 +141,8 @@ pub(crate) struct Book {
     authorizations: HashMap<String, Authorization>,
     /// Keys whose first call was let fall.
     lost: HashSet<String>,
+    /// Keys of which something false was said. Forgotten at the end, as nothing depends on it.
+    misstated: HashSet<String>,
 }
 
 /// What became of an authorization that was asked for or voided.
@@ -243,6 +256,11 @@ impl Book {
         self.lost.contains(key)
     }
 
+    /// Whether something false may be said of `key`: once.
+    pub(crate) fn misstate(&mut self, key: &str) -> bool {
+        self.misstated.insert(key.to_owned())
+    }
+
     /// Notes that a call was let fall: `line` says so, and comes back.
     pub(crate) fn lose(&mut self, line: Line) -> Line {
         self.enter(line.clone());
@@ -294,6 +312,7 @@ impl Book {
 
     fn enter(&mut self, line: Line) {
         match line {
+            Line::Webhook { .. } => {}
             Line::Request { key, lost, .. } => {
                 if lost {
                     self.lost.insert(key);

@@ -19,6 +19,7 @@ use web::problem::{Problem, ProblemType, types};
 use crate::book::{Act, Book, Entry, Line, Word};
 use crate::journal::{Journal, Unwritable};
 use crate::token::Behaviour;
+use crate::webhook::{Delivery, Webhooks};
 
 static UNKNOWN_KEY: ProblemType =
     ProblemType { slug: "unknown_key", status: StatusCode::NOT_FOUND, title: "Nothing is known of this key" };
@@ -38,6 +39,7 @@ struct Inner {
     journal: Journal,
     clock: Clock,
     silence: Duration,
+    webhooks: Option<Webhooks>,
     /// What goes on although its caller may have hung up.
     work: TaskTracker,
 }
@@ -109,8 +111,14 @@ async fn read_log(State(provider): State<Provider>) -> Result<Response, Problem>
 }
 
 impl Provider {
-    pub(crate) fn new(book: Book, journal: Journal, clock: Clock, silence: Duration) -> Self {
-        Self(Arc::new(Inner { book: Mutex::new(book), journal, clock, silence, work: TaskTracker::new() }))
+    pub(crate) fn new(
+        book: Book,
+        journal: Journal,
+        clock: Clock,
+        silence: Duration,
+        webhooks: Option<Webhooks>,
+    ) -> Self {
+        Self(Arc::new(Inner { book: Mutex::new(book), journal, clock, silence, webhooks, work: TaskTracker::new() }))
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -125,7 +133,11 @@ impl Provider {
             // What is known is told at once, however slow it was the first time.
             if book.look(key, act) == Entry::New { book.behaviour(key, act) } else { None }
         };
-        let slow = if let Some(Behaviour::Slow(duration)) = behaviour { Some(duration) } else { None };
+        let behaviour = behaviour.unwrap_or(Behaviour::Ok);
+        let slow = if let Behaviour::Slow(duration) = behaviour { Some(duration) } else { None };
+        if behaviour == Behaviour::WebhookForged {
+            self.notify(key, Delivery::Forged).await;
+        }
         if let Some(duration) = slow {
             let request = self.request(key, act, false);
             self.0.journal.append(&[request]).done().await?;
@@ -133,7 +145,40 @@ impl Provider {
         }
         let (answer, writing) = self.decide(key, act, slow.is_some());
         writing.done().await?;
+        match behaviour {
+            Behaviour::WebhookFirst => self.notify(key, Delivery::Once).await,
+            Behaviour::WebhookTwice => self.notify_meanwhile(key, Delivery::Twice),
+            Behaviour::WebhookLate => self.notify_meanwhile(key, Delivery::Late),
+            Behaviour::TimeoutDone | Behaviour::ErrorDone | Behaviour::Slow(_) => {
+                self.notify_meanwhile(key, Delivery::Once);
+            }
+            // Its answer says it all, or there is nothing to say.
+            Behaviour::Ok
+            | Behaviour::Declined
+            | Behaviour::TimeoutLost
+            | Behaviour::ErrorLost
+            | Behaviour::WrongAmount
+            | Behaviour::WrongCurrency
+            | Behaviour::WrongId
+            | Behaviour::WebhookForged => {}
+        }
         Ok(answer)
+    }
+
+    fn notify_meanwhile(&self, key: &str, delivery: Delivery) {
+        let (provider, key) = (self.clone(), key.to_owned());
+        self.0.work.spawn(async move { provider.notify(&key, delivery).await });
+    }
+
+    /// Says by webhook that `key` is decided, if anybody wants to hear it.
+    async fn notify(&self, key: &str, delivery: Delivery) {
+        let Some(webhooks) = &self.0.webhooks else { return };
+        let note = |at, id: &str, status| {
+            let line = Line::Webhook { at, id: id.to_owned(), key: key.to_owned(), status };
+            // Nobody waits for it.
+            drop(self.0.journal.append(&[line]));
+        };
+        webhooks.deliver(key, delivery, &self.0.clock, note).await;
     }
 
     /// Decides, and hands the lines to the log, under one lock: their order is that of the decisions. `noted`: the log
@@ -154,7 +199,9 @@ impl Provider {
                 let line = book.decide(key, act, self.0.clock.now());
                 let word = book.find(key).map(|(_, word)| word.clone());
                 let answer = match (behaviour, word) {
-                    (Some(Behaviour::TimeoutDone), _) => Answer::Silence,
+                    (Some(Behaviour::TimeoutDone | Behaviour::WebhookTwice | Behaviour::WebhookLate), _) => {
+                        Answer::Silence
+                    }
                     (Some(Behaviour::ErrorDone), _) | (_, None) => Answer::Error,
                     (_, Some(word)) => Answer::Said(word),
                 };
@@ -173,8 +220,12 @@ impl Provider {
 
     /// The answer, true or as false as the token wants it.
     fn tell(&self, key: &str, act: &Act, word: Word) -> Answered {
-        let behaviour = self.book().behaviour(key, act);
         let mut said = Answered { key: key.to_owned(), word };
+        let behaviour = self.book().behaviour(key, act);
+        let lies = [Behaviour::WrongId, Behaviour::WrongAmount, Behaviour::WrongCurrency];
+        if !behaviour.is_some_and(|behaviour| lies.contains(&behaviour)) || !self.book().misstate(key) {
+            return said;
+        }
         if behaviour == Some(Behaviour::WrongId) {
             said.key = format!("{key}-of-another");
         }

@@ -6,11 +6,13 @@
 //! | `book` | what was decided under each key; pure |
 //! | `journal` | the log on disk |
 //! | `http` | the API, and when an answer is given |
+//! | `webhook` | what is said unasked |
 
 mod book;
 mod http;
 mod journal;
 mod token;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,9 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use clap::Parser;
+use reqwest::Url;
 use service::clock::Clock;
+use service::secret::Secret;
 use service::tasks::Tasks;
 use tokio::net::TcpListener;
 
@@ -40,6 +44,14 @@ pub struct Config {
     /// How long a call that is never answered is held before its connection ends, in milliseconds.
     #[arg(long, env, default_value_t = 30_000)]
     pub silence_ms: u64,
+
+    /// Where to say unasked what was decided. Without it no webhooks are sent.
+    #[arg(long, env, requires = "webhook_secret")]
+    pub webhook_url: Option<Url>,
+
+    /// What webhooks are signed with: `whsec_` and base64 of 24 to 64 bytes.
+    #[arg(long, env, hide_env_values = true, requires = "webhook_url")]
+    pub webhook_secret: Option<Secret<String>>,
 }
 
 /// Runs the simulator until it is told to stop.
@@ -47,7 +59,9 @@ pub struct Config {
 /// # Errors
 /// The log cannot be read or written, or the address is taken.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let router = router(&config.log_file, Duration::from_millis(config.silence_ms))?;
+    let webhooks = config.webhook_url.zip(config.webhook_secret);
+    let webhooks = webhooks.map(|(url, secret)| webhook::Webhooks::new(url, secret.expose())).transpose()?;
+    let router = router_with(&config.log_file, Duration::from_millis(config.silence_ms), webhooks)?;
     let listener = TcpListener::bind(config.http_addr).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
     let mut tasks = Tasks::new();
@@ -59,12 +73,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// The API of a provider whose log is the file `log`, for a test that serves it by itself. Calls that are never
-/// answered are held for `silence`.
+/// answered are held for `silence`. No webhooks are sent.
 ///
 /// # Errors
 /// The log cannot be read or written.
 pub fn router(log: &Path, silence: Duration) -> anyhow::Result<Router> {
+    router_with(log, silence, None)
+}
+
+fn router_with(log: &Path, silence: Duration, webhooks: Option<webhook::Webhooks>) -> anyhow::Result<Router> {
     let (journal, lines) = journal::Journal::open(log).with_context(|| format!("cannot use {}", log.display()))?;
     let book = book::Book::from_lines(lines);
-    Ok(http::router(http::Provider::new(book, journal, Clock::system(), silence)))
+    Ok(http::router(http::Provider::new(book, journal, Clock::system(), silence, webhooks)))
 }

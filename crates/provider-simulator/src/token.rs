@@ -21,12 +21,20 @@ pub(crate) enum Behaviour {
     ErrorLost,
     /// Done after so long.
     Slow(Duration),
-    /// Said to be over another amount.
+    /// Said to be over another amount, the first time.
     WrongAmount,
-    /// Said to be in another currency.
+    /// Said to be in another currency, the first time.
     WrongCurrency,
-    /// Said of another key.
+    /// Said of another key, the first time.
     WrongId,
+    /// Done, and the webhook that says so comes before the answer.
+    WebhookFirst,
+    /// Done, and instead of the answer to the first call the webhook comes, twice.
+    WebhookTwice,
+    /// Done, and instead of the answer to the first call the webhook comes, late.
+    WebhookLate,
+    /// Before it is done, somebody else says that it is.
+    WebhookForged,
 }
 
 /// The behaviour that `token` has for `operation`; none if it is no token.
@@ -50,6 +58,10 @@ fn parse(text: &str) -> Option<Behaviour> {
         "wrong_amount" => Behaviour::WrongAmount,
         "wrong_currency" => Behaviour::WrongCurrency,
         "wrong_id" => Behaviour::WrongId,
+        "webhook_first" => Behaviour::WebhookFirst,
+        "webhook_twice" => Behaviour::WebhookTwice,
+        "webhook_late" => Behaviour::WebhookLate,
+        "webhook_forged" => Behaviour::WebhookForged,
         other => Behaviour::Slow(duration(other.strip_prefix("slow_")?)?),
     })
 }

@@ -6,13 +6,17 @@
 //! | [`tasks`] | the long-running parts of a process; one that ends early ends all |
 //! | [`telemetry`] | where logs go and what they look like |
 //! | [`clock`] | the only source of the time |
+//! | [`crash_point`] | where a test lets a process die |
 //! | [`secret`] | a setting that is never shown |
 //! | [`message`] | a message of the contracts as a row of the outbox |
 //! | [`topics`] | the topics of the contracts as the broker shall have them |
 
 pub mod clock;
+mod crash;
 pub mod message;
 pub mod secret;
 pub mod tasks;
 pub mod telemetry;
 pub mod topics;
+
+pub use crash::crash_point;

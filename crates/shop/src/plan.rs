@@ -230,18 +230,27 @@ impl Plan {
     async fn start_provider(&self, part: &Part) -> Result<Guarded, ShopError> {
         let log = self.folder.join(PROVIDER_LOG);
         require_writable(log.parent().unwrap_or(&self.folder))?;
-        self.start_program(part, self.program(part, programs::PROVIDER).env("LOG_FILE", log)).await
+        let mut program = self.program(part, programs::PROVIDER).env("LOG_FILE", log);
+        if let Some(billing) = self.parts.iter().find(|part| part.kind == Kind::Service(Service::Billing)) {
+            program = program
+                .env("WEBHOOK_URL", format!("{}/v1/provider/webhooks", billing.url()))
+                .env("WEBHOOK_SECRET", token::webhook_secret(&self.folder)?);
+        }
+        self.start_program(part, program).await
     }
 
     async fn start_service(&self, part: &Part, service: Service) -> Result<Guarded, ShopError> {
         let (variable, url) = self.database_of(service);
         let Stores { brokers, provider, .. } = self.stores();
-        let program = self
+        let mut program = self
             .program(part, service.name())
             .env(variable, url)
             .env("KAFKA_BROKERS", brokers)
             .env("PROVIDER_URL", provider)
             .env("TOKEN_PUBLIC_KEY_FILE", token::public_key_file(&self.folder));
+        if service == Service::Billing {
+            program = program.env("PROVIDER_WEBHOOK_SECRET", token::webhook_secret(&self.folder)?);
+        }
         self.start_program(part, program).await
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rand::{Rng, distr::Alphanumeric};
 use web::access::{Principal, Signer, generate_keys};
 
 use crate::ShopError;
@@ -36,6 +37,19 @@ pub(crate) fn make_keys(folder: &Path) -> Result<(), ShopError> {
     let (private, public) = generate_keys();
     write_for_owner(&public_key_file(folder), &public)?;
     write_for_owner(&private_key_file(folder), &private)
+}
+
+/// What the payment provider signs its webhooks with, and billing checks them with. Made if there is none.
+pub(crate) fn webhook_secret(folder: &Path) -> Result<String, ShopError> {
+    let path = keys(folder).join("webhook.secret");
+    if let Ok(known) = fs::read_to_string(&path) {
+        return Ok(known);
+    }
+    // Letters and digits are base64 too; 40 of them are 30 bytes.
+    let random = rand::rng().sample_iter(Alphanumeric).take(40).map(char::from);
+    let secret: String = "whsec_".chars().chain(random).collect();
+    write_for_owner(&path, &secret)?;
+    Ok(secret)
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -7,6 +7,7 @@ use contracts::billing::BillingCommand;
 use messaging::postgres::inbox;
 use messaging::{Batch, HandleError, Handler, Undecodable};
 use service::clock::Clock;
+use service::crash_point;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -48,7 +49,9 @@ impl Handler for Commands {
             changes.add(payment, effects);
         }
         let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;
+        crash_point("billing.commands.writing");
         tx.commit().await?;
+        crash_point("billing.commands.written");
         self.desk.hand_over(opened);
         Ok(())
     }

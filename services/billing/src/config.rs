@@ -8,6 +8,8 @@ use clap::Parser;
 use reqwest::Url;
 use service::secret::Secret;
 
+use crate::webhook::{NotASecret, Webhooks};
+
 /// Owns payments and the ledger.
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
@@ -47,9 +49,18 @@ pub struct Config {
     /// How long a call to the payment provider may take, in milliseconds. What takes longer is asked about later.
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
     pub provider_timeout_ms: u64,
+
+    /// What the payment provider signs its webhooks with: `whsec_` and base64. Without it none is taken in, and what
+    /// became of a call is only asked.
+    #[arg(long, env, hide_env_values = true)]
+    pub provider_webhook_secret: Option<Secret<String>>,
 }
 
 impl Config {
+    pub(crate) fn webhooks(&self) -> Result<Option<Webhooks>, NotASecret> {
+        self.provider_webhook_secret.as_ref().map(|secret| Webhooks::new(secret.expose())).transpose()
+    }
+
     pub(crate) fn provider_timeout(&self) -> Duration {
         Duration::from_millis(self.provider_timeout_ms)
     }

@@ -1,9 +1,10 @@
 //! The HTTP API: what is known of a payment, and what the books say.
 
 mod refunds;
+mod webhooks;
 
 use axum::Router;
-use axum::extract::{FromRef, State};
+use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,6 +24,7 @@ use crate::settle::Desk;
 use crate::store::intents::{self, StoredIntent};
 use crate::store::ledger::{self, AccountBalance};
 use crate::store::payments::{self, StoredPayment};
+use crate::webhook::Webhooks;
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub struct Api {
     pub desk: Desk,
     /// Tells the time.
     pub clock: Clock,
+    /// Tells the provider's webhooks from others; without it none is taken in.
+    pub webhooks: Option<Webhooks>,
     /// What goes on although its client may have hung up.
     pub work: TaskTracker,
 }
@@ -52,6 +56,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/payments/{order}/resume", post(resume))
         .route("/v1/payments/{order}/refunds", post(refunds::request).get(refunds::list))
         .route("/v1/ledger/accounts", get(list_accounts))
+        .route("/v1/provider/webhooks", post(webhooks::receive).layer(DefaultBodyLimit::max(webhooks::LARGEST)))
         .with_state(api)
 }
 

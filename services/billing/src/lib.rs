@@ -7,9 +7,10 @@
 //! | `refund` | what becomes of some of it being returned; pure |
 //! | `intent` | a call to the provider that is decided and not yet settled; pure |
 //! | `ledger` | accounts and entries; pure |
-//! | `settle` | the worker that calls the provider and books what it says |
+//! | `settle`, `lanes` | the worker that calls the provider and books what it says; room for its calls |
 //! | `provider`, `over_http` | the payment provider as we see it; over HTTP |
 //! | `changes`, `store` | what one transaction writes; all SQL |
+//! | `webhook` | whether a webhook is the provider's, and what it is about |
 //! | `http`, `problem` | the API, and what can go wrong there |
 
 pub mod commands;
@@ -24,8 +25,10 @@ pub mod record;
 pub mod refund;
 pub mod settle;
 pub mod state;
+pub mod webhook;
 
 mod changes;
+mod lanes;
 mod problem;
 mod store;
 
@@ -60,6 +63,7 @@ const SERVICE: &str = "billing";
 /// It could not start, or a part of it failed.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let verifier = verifier(&config)?;
+    let webhooks = config.webhooks()?;
     let pool = connect(&config).await?;
     prepare(&pool).await.context("cannot prepare the database")?;
     let broker = Broker { brokers: config.kafka_brokers.clone(), prefix: config.topic_prefix.clone() };
@@ -90,7 +94,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned(), topics: topics::specs() };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
     let stopping = stop.clone();
-    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), work: TaskTracker::new() })
+    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, work: TaskTracker::new() })
         .merge(web::health::routes(move || !stopping.is_cancelled()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await

@@ -1,8 +1,11 @@
 //! The payment provider over HTTP. Whatever is not a whole answer, in time, is [`Unclear`]: it is asked about later.
 //!
 //! A circuit breaker stands before it: when half of the last [`CALLS_LOOKED_AT`] calls found no working provider, none is
-//! made for [`PAUSE`], and then a few at first. An intent whose call was not made is put off like any other.
+//! made for [`PAUSE`], and then a few at first. An intent whose call was not made is put off like any other. A call that
+//! takes too long while others are answered is slow, and says nothing against the provider.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contracts::Money;
@@ -16,8 +19,8 @@ use crate::provider::{Act, Done, Found, Outcome, Provider, ProviderKey, Request,
 
 /// The longest answer that is read. Unit: bytes.
 const LONGEST_ANSWER: usize = 16 * 1024;
-/// The longest decline code. Unit: bytes.
-const LONGEST_CODE: usize = 64;
+/// How much is kept of a decline code, or of a key that is not ours. Unit: bytes.
+const LONGEST_WORD: usize = 64;
 
 /// How many calls the breaker looks back at.
 const CALLS_LOOKED_AT: usize = 100;
@@ -34,6 +37,8 @@ pub struct OverHttp {
     client: Client,
     operations: Url,
     breaker: AsyncRecloser,
+    /// How many calls were answered.
+    answered: Arc<AtomicU64>,
 }
 
 /// What came of a call: status and body.
@@ -47,6 +52,9 @@ struct Reply {
 enum Trouble {
     #[error("the call failed")]
     Call(#[source] reqwest::Error),
+    /// Others were answered meanwhile.
+    #[error("the call takes too long")]
+    Slow,
     #[error("the provider has a fault of its own: {0}")]
     Status(StatusCode),
     #[error("the answer is too long")]
@@ -101,18 +109,33 @@ impl OverHttp {
             Err(()) => return Err(NotAProvider::Address(base.clone())),
         };
         let breaker = Recloser::custom().error_rate(0.5).closed_len(CALLS_LOOKED_AT).half_open_len(CALLS_TO_TRUST);
-        Ok(Self { client, operations, breaker: breaker.open_wait(PAUSE).build().into() })
+        let breaker = breaker.open_wait(PAUSE).build().into();
+        Ok(Self { client, operations, breaker, answered: Arc::default() })
     }
 
     /// Makes a call, unless the breaker is open.
     async fn call(&self, call: RequestBuilder, key: &ProviderKey) -> Result<Reply, Unclear> {
-        self.breaker.call(send(call)).await.map_err(|error| match error {
+        let counts = |trouble: &Trouble| !matches!(trouble, Trouble::Slow);
+        self.breaker.call_with(counts, self.send(call)).await.map_err(|error| match error {
             recloser::Error::Inner(trouble) => unclear(key, &chain(&trouble)),
             recloser::Error::Rejected => {
                 tracing::debug!(provider.key = %key, "The provider does not work; no call was made.");
                 Unclear
             }
         })
+    }
+
+    async fn send(&self, call: RequestBuilder) -> Result<Reply, Trouble> {
+        let before = self.answered.load(Ordering::Relaxed);
+        let sent = send(call).await;
+        let after = match &sent {
+            Ok(_) => self.answered.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.answered.load(Ordering::Relaxed),
+        };
+        match sent {
+            Err(Trouble::Call(error)) if error.is_timeout() && after > before => Err(Trouble::Slow),
+            sent => sent,
+        }
     }
 
     fn of_key(&self, key: &ProviderKey) -> Url {
@@ -181,13 +204,18 @@ fn read(body: &[u8], key: &ProviderKey) -> Result<Outcome, Unclear> {
     // What it says stays out of the log: it is a stranger's text.
     let answer: Answer = serde_json::from_slice(body).map_err(|_| unclear(key, &"the answer cannot be read"))?;
     if answer.key != key.as_str() {
-        return Ok(Outcome::OfAnother(answer.key.chars().take(LONGEST_CODE).collect()));
+        return Ok(Outcome::OfAnother(tamed(&answer.key)));
     }
-    match answer.word {
-        Word::Executed { amount, fee } => Ok(Outcome::Executed(Done { amount, fee })),
-        Word::Refused { decline_code } if decline_code.len() <= LONGEST_CODE => Ok(Outcome::Refused { decline_code }),
-        Word::Refused { .. } => Err(unclear(key, &"the decline code is too long")),
-    }
+    Ok(match answer.word {
+        Word::Executed { amount, fee } => Outcome::Executed(Done { amount, fee }),
+        Word::Refused { decline_code } => Outcome::Refused { decline_code: tamed(&decline_code) },
+    })
+}
+
+/// A stranger's word as it can be stored and shown: visible ASCII, and not too long. The refusal it explains is definite
+/// whatever it says.
+fn tamed(word: &str) -> String {
+    word.chars().filter(char::is_ascii_graphic).take(LONGEST_WORD).collect()
 }
 
 fn unclear(key: &ProviderKey, why: &dyn std::fmt::Display) -> Unclear {

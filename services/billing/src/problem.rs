@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use contracts::OrderId;
-use web::problem::{Problem, ProblemType};
+use web::problem::{Problem, ProblemType, types};
 
 use crate::refund::RefundError;
+use crate::webhook::Refused;
 
 /// No command about this order has come, or it is another customer's.
 pub(crate) static UNKNOWN_PAYMENT: ProblemType =
@@ -35,11 +36,28 @@ pub(crate) static IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
     title: "The idempotency key was used for another request",
 };
 
+/// Nobody we know vouches for it.
+pub(crate) static INVALID_SIGNATURE: ProblemType =
+    ProblemType { slug: "invalid_signature", status: StatusCode::UNAUTHORIZED, title: "The signature is not valid" };
+
 /// When a client whom we could not serve may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) fn unknown_payment(order: OrderId) -> Problem {
     Problem::of(&UNKNOWN_PAYMENT, format_args!("There is no payment for order {order}."))
+}
+
+/// No secret was set that could tell webhooks of the provider from others.
+pub(crate) fn no_webhooks() -> Problem {
+    Problem::of(&types::NOT_FOUND, "This installation takes no webhooks.")
+}
+
+pub(crate) fn webhook(refused: &Refused) -> Problem {
+    match refused {
+        // What is wrong with it would help only to forge a better one.
+        Refused::Signature(_) => Problem::of(&INVALID_SIGNATURE, refused),
+        Refused::Unreadable(_) => Problem::of(&types::BAD_REQUEST, refused),
+    }
 }
 
 pub(crate) fn not_parked(order: OrderId) -> Problem {

@@ -242,6 +242,13 @@ impl ProviderKey {
         Self(format!("{order}:{}:1", operation.name()))
     }
 
+    /// Order, name of the operation and attempt of what may be a key of ours.
+    pub(crate) fn parts(key: &str) -> Option<(OrderId, &str, i32)> {
+        let (order, rest) = key.split_once(':')?;
+        let (operation, attempt) = rest.split_once(':')?;
+        Some((order.parse().ok()?, operation, attempt.parse().ok()?))
+    }
+
     /// The key as it is stored and sent.
     pub fn as_str(&self) -> &str {
         &self.0

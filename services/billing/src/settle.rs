@@ -6,8 +6,18 @@
 //! unclear answer put off, and what a process that died had taken. Taken twice is harmless, for the key is the same.
 //!
 //! Two loops: one calls, one books. The booking loop writes all outcomes that are there in one transaction and never
-//! waits for one that is not, so a slow call holds back its own order only.
+//! waits for one that is not, and calls have room in two [lanes](crate::lanes), so a slow call holds back its own order
+//! only.
 
+//!
+//! | commit | if the process dies before it | and after it |
+//! |---|---|---|
+//! | a command or a refund is taken in, its intent stored | the message comes again, the operator asks again | the intent is due when its lease is over |
+//! | an intent that is due is taken | another takes it | it is due again when its lease is over |
+//! | (the provider is called) | it is called, under the same key | it is asked, and has it |
+//! | its word is booked, with what follows | the intent is due again, the provider asked | what follows is stored: answers in the outbox, further intents with their leases |
+
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +25,28 @@ use std::time::Duration;
 use contracts::OrderId;
 use messaging::HandleError;
 use service::clock::Clock;
+use service::crash_point;
 use sqlx::PgPool;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::Changes;
 use crate::intent::Intent;
+use crate::lanes::{Lanes, Room};
 use crate::provider::{Found, Outcome, Provider, Unbookable, Unclear};
 use crate::store::{intents, payments, refunds};
 
 /// How fast the worker goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Calls under way at once, but for those that are slow.
-    pub concurrent: usize,
-    /// A call that takes longer is slow: it makes room for another, so that a few slow ones do not hold back the rest.
+    /// First calls under way at once, but for those that are slow.
+    pub first: usize,
+    /// A call that takes longer is slow: it makes room for another first one.
     pub prompt: Duration,
-    /// Slow calls under way at once. What is slow beyond that keeps its room among the others.
-    pub slow: usize,
+    /// Calls under way at once that are slow or made again. What is slow beyond that keeps its room among the first ones.
+    pub again: usize,
     /// How long the provider may take over an intent before its outcome counts as unclear.
     pub call_timeout: Duration,
     /// How long a taken intent is left to who took it. Longer than a call, or every slow call is made twice.
@@ -48,9 +60,10 @@ impl Pace {
     pub fn with_calls_of(timeout: Duration) -> Self {
         // An intent that was tried before is asked about, which is quick, and then called.
         let call_timeout = timeout + Duration::from_millis(500);
-        let (concurrent, slow) = (64, 512);
-        let (prompt, poll) = (Duration::from_millis(250), Duration::from_millis(500));
-        Self { concurrent, prompt, slow, call_timeout, lease: call_timeout + Duration::from_secs(3), poll }
+        // So 1,280 slow orders per second delay no other. An answer on the spot takes some milliseconds.
+        let (first, prompt, again) = (128, Duration::from_millis(100), 512);
+        let (lease, poll) = (call_timeout + Duration::from_secs(3), Duration::from_millis(500));
+        Self { first, prompt, again, call_timeout, lease, poll }
     }
 }
 
@@ -62,16 +75,10 @@ const BATCH: usize = 500;
 /// Where opened intents are handed to the worker of this process.
 #[derive(Debug, Clone)]
 pub struct Desk {
-    sender: mpsc::Sender<Work>,
+    calls: mpsc::Sender<Intent>,
+    /// When something will be due in the database.
+    looks: mpsc::Sender<Instant>,
     lease: Duration,
-}
-
-#[derive(Debug)]
-enum Work {
-    /// Call the provider.
-    Call(Intent),
-    /// Something will be due in the database after this time.
-    LookAfter(Duration),
 }
 
 impl Desk {
@@ -84,7 +91,7 @@ impl Desk {
     /// database knows.
     pub(crate) fn hand_over(&self, opened: Vec<Intent>) {
         for intent in opened {
-            let _ = self.sender.try_send(Work::Call(intent));
+            let _ = self.calls.try_send(intent);
         }
     }
 
@@ -94,7 +101,7 @@ impl Desk {
     }
 
     fn look_after(&self, delay: Duration) {
-        let _ = self.sender.try_send(Work::LookAfter(delay));
+        let _ = self.looks.try_send(Instant::now() + delay);
     }
 }
 
@@ -104,7 +111,8 @@ pub struct Worker<P> {
     books: Books,
     provider: Arc<P>,
     pace: Pace,
-    queue: mpsc::Receiver<Work>,
+    calls: mpsc::Receiver<Intent>,
+    looks: mpsc::Receiver<Instant>,
 }
 
 /// What the booking loop needs.
@@ -125,9 +133,10 @@ struct Finished {
 impl<P: Provider> Worker<P> {
     /// A worker on the payments in the database of `pool`.
     pub fn new(pool: PgPool, clock: Clock, provider: Arc<P>, pace: Pace) -> Self {
-        let (sender, queue) = mpsc::channel(DESK_SIZE);
-        let desk = Desk { sender, lease: pace.lease };
-        Self { books: Books { pool, clock, desk }, provider, pace, queue }
+        let (sender, calls) = mpsc::channel(DESK_SIZE);
+        let (looked, looks) = mpsc::channel(DESK_SIZE);
+        let desk = Desk { calls: sender, looks: looked, lease: pace.lease };
+        Self { books: Books { pool, clock, desk }, provider, pace, calls, looks }
     }
 
     /// Where to hand over what is opened.
@@ -146,27 +155,35 @@ impl<P: Provider> Worker<P> {
     async fn call_all(mut self, done: mpsc::Sender<Finished>, stop: &CancellationToken) {
         let lanes = Lanes::of(&self.pace);
         let mut calls = JoinSet::new();
-        let mut look_at = Instant::now();
+        // When to look for what is due: at these times, and at the latest after a while.
+        let (mut looks, mut look_at) = (BTreeSet::new(), Instant::now());
         let mut room = None;
         loop {
+            let next_look = looks.first().map_or(look_at, |at| look_at.min(*at));
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = calls.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "A call to the provider broke off; its intent will be due again.");
                 },
-                permit = lanes.room(), if room.is_none() => room = Some(permit),
-                Some(work) = self.queue.recv(), if room.is_some() => match work {
-                    Work::Call(intent) => self.start(intent, room.take(), &lanes, &done, &mut calls),
-                    Work::LookAfter(delay) => look_at = look_at.min(Instant::now() + delay),
-                },
-                () = sleep_until(look_at), if room.is_some() => {
-                    look_at = Instant::now() + self.pace.poll;
-                    for intent in self.take_due(1 + lanes.free()).await {
-                        let permit = match room.take() {
-                            Some(permit) => permit,
-                            None => lanes.room().await,
-                        };
-                        self.start(intent, Some(permit), &lanes, &done, &mut calls);
+                first = lanes.first(), if room.is_none() => room = Some(first),
+                Some(intent) = self.calls.recv(), if room.is_some() => {
+                    let room = room.take().expect("there is room, or nothing is taken from the desk");
+                    self.start(intent, room, &lanes, &done, &mut calls);
+                }
+                Some(at) = self.looks.recv() => {
+                    looks.insert(at);
+                }
+                () = sleep_until(next_look), if lanes.has_again() => {
+                    let now = Instant::now();
+                    looks.retain(|at| *at > now);
+                    look_at = now + self.pace.poll;
+                    let rooms = lanes.again(BATCH);
+                    let due = self.take_due(rooms.len()).await;
+                    if due.len() == rooms.len() {
+                        look_at = now;
+                    }
+                    for (intent, room) in due.into_iter().zip(rooms) {
+                        self.start(intent, room, &lanes, &done, &mut calls);
                     }
                 }
             }
@@ -175,24 +192,23 @@ impl<P: Provider> Worker<P> {
     }
 
     async fn take_due(&self, limit: usize) -> Vec<Intent> {
-        intents::take_due(&self.books.pool, limit, self.pace.lease).await.unwrap_or_else(|error| {
+        let due = intents::take_due(&self.books.pool, limit, self.pace.lease).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "Due intents could not be taken, trying again.");
             Vec::new()
-        })
+        });
+        if !due.is_empty() {
+            crash_point("billing.settle.taken");
+        }
+        due
     }
 
-    fn start(
-        &self,
-        intent: Intent,
-        room: Option<OwnedSemaphorePermit>,
-        lanes: &Lanes,
-        done: &mpsc::Sender<Finished>,
-        calls: &mut JoinSet<()>,
-    ) {
+    fn start(&self, intent: Intent, room: Room, lanes: &Lanes, done: &mpsc::Sender<Finished>, calls: &mut JoinSet<()>) {
         let (provider, done, lanes) = (Arc::clone(&self.provider), done.clone(), lanes.clone());
         let pace = self.pace;
         calls.spawn(async move {
+            crash_point("billing.settle.calling");
             let (said, _room) = call_in_time(&*provider, &intent, &pace, &lanes, room).await;
+            crash_point("billing.settle.called");
             // The booking loop ends after the last sender, so it is there. It may be busy; until it takes this, the
             // room is not given to another.
             let _ = done.send(Finished { intent, said }).await;
@@ -206,42 +222,14 @@ async fn call_in_time(
     intent: &Intent,
     pace: &Pace,
     lanes: &Lanes,
-    room: Option<OwnedSemaphorePermit>,
-) -> (Result<Outcome, Unclear>, Option<OwnedSemaphorePermit>) {
+    room: Room,
+) -> (Result<Outcome, Unclear>, Room) {
     let mut said = pin!(timeout(pace.call_timeout, call(provider, intent)));
     if let Ok(prompt) = timeout(pace.prompt, &mut said).await {
         return (prompt.unwrap_or(Err(Unclear)), room);
     }
-    let room = lanes.change(room);
+    let room = lanes.slow(room);
     (said.await.unwrap_or(Err(Unclear)), room)
-}
-
-/// Room for calls: for those that are prompt, and for those that turned out to be slow.
-#[derive(Debug, Clone)]
-struct Lanes {
-    prompt: Arc<Semaphore>,
-    slow: Arc<Semaphore>,
-}
-
-impl Lanes {
-    fn of(pace: &Pace) -> Self {
-        Self { prompt: Arc::new(Semaphore::new(pace.concurrent)), slow: Arc::new(Semaphore::new(pace.slow)) }
-    }
-
-    /// Waits for room for one more call.
-    async fn room(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.prompt).acquire_owned().await.expect("nobody closes it")
-    }
-
-    /// How many more there is room for.
-    fn free(&self) -> usize {
-        self.prompt.available_permits()
-    }
-
-    /// The room of a call that is slow: among the slow, if there is any left.
-    fn change(&self, room: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slow).try_acquire_owned().ok().or(room)
-    }
 }
 
 /// Gets the provider's word on `intent`. If it was tried before, the provider may have done it: it is asked first. "Not
@@ -274,10 +262,7 @@ impl Books {
             match self.book(batch).await.map_err(HandleError::from) {
                 Ok(()) => return,
                 Err(HandleError::Message(error)) => match batch {
-                    [one] => {
-                        tracing::error!(order.id = %one.intent.request.order, error, "An outcome cannot be booked.");
-                        return;
-                    }
+                    [one] => return self.set_aside(&one.intent, &*error).await,
                     many => {
                         for one in many {
                             Box::pin(self.book_surely(std::slice::from_ref(one), stop)).await;
@@ -295,6 +280,22 @@ impl Books {
                 // The provider remembers: whoever takes the intent next hears the same.
                 () = stop.cancelled() => return,
             }
+        }
+    }
+
+    /// Parks an intent whose outcome the database refuses, as it always will. If that fails too, it stays open and comes
+    /// back.
+    async fn set_aside(&self, intent: &Intent, error: &(dyn std::error::Error + Send + Sync + 'static)) {
+        tracing::error!(order.id = %intent.request.order, error = error as &(dyn std::error::Error + 'static),
+            "The books refuse what the provider says; the payment is parked until an operator resumes it.");
+        let park = async {
+            let mut tx = self.pool.begin().await?;
+            payments::lock(&mut tx, [intent.request.order]).await?;
+            intents::park(&mut tx, &[(intent, format!("the books refuse it: {error}"))]).await?;
+            tx.commit().await
+        };
+        if let Err(error) = park.await {
+            tracing::warn!(%error, "An intent could not be parked.");
         }
     }
 
@@ -332,7 +333,9 @@ impl Books {
         let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;
         intents::try_later(&mut tx, &later).await?;
         intents::park(&mut tx, &parked).await?;
+        crash_point("billing.settle.booking");
         tx.commit().await?;
+        crash_point("billing.settle.booked");
         self.desk.hand_over(opened);
         for (_, delay) in later {
             self.desk.look_after(delay);

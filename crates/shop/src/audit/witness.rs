@@ -41,6 +41,7 @@ pub(super) struct Deed {
 #[serde(tag = "line", rename_all = "snake_case")]
 enum Line {
     Request {},
+    Webhook {},
     Executed(Deed),
     Refused(Deed),
 }
@@ -68,7 +69,7 @@ impl Witness {
         for (number, line) in (1..).zip(text.lines()) {
             let line = serde_json::from_str(line).with_context(|| format!("line {number} of the provider's log"))?;
             match line {
-                Line::Request {} => {}
+                Line::Request {} | Line::Webhook {} => {}
                 Line::Executed(deed) | Line::Refused(deed) => deeds.push(deed),
             }
         }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::vat::Taxed;
 use contracts::{Money, OrderId};
 use serde::{Deserialize, Serialize};
+use service::crash_point;
 use web::access::Operator;
 use web::extract::{IdempotencyKey, Json, Path};
 use web::problem::Problem;
@@ -76,7 +77,9 @@ async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<
     let mut changes = Changes::default();
     changes.requested(&refund);
     let opened = changes.write(&mut tx, &locked, api.desk.lease(), api.clock.now()).await.map_err(problem::store)?;
+    crash_point("billing.refund.writing");
     tx.commit().await.map_err(problem::store)?;
+    crash_point("billing.refund.written");
     api.desk.hand_over(opened);
     Ok(refund)
 }
@@ -87,6 +90,7 @@ pub(super) async fn list(
     _: Operator,
     Path(order): Path<OrderId>,
 ) -> Result<Json<impl Serialize>, Problem> {
+    payments::find(&api.pool, order).await.map_err(problem::store)?.ok_or_else(|| problem::unknown_payment(order))?;
     let refunds = refunds::of_orders(&api.pool, &[order]).await.map_err(problem::store)?;
     Ok(Json(Refunds { refunds: refunds.into_values().map(View::from).collect() }))
 }

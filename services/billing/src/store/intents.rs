@@ -151,6 +151,26 @@ pub(crate) async fn resume(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::R
     Ok(resumed.rows_affected())
 }
 
+/// Makes this intent due now, if it is open, not parked, and due later. Gives back whether it was.
+pub(crate) async fn due_now(
+    conn: impl PgExecutor<'_>,
+    order: OrderId,
+    operation: &str,
+    attempt: i32,
+) -> sqlx::Result<bool> {
+    let moved = sqlx::query!(
+        "-- intents::due_now
+        update intent set next_try_at = now()
+        where order_id = $1 and operation = $2 and attempt = $3 and next_try_at > now()",
+        order.as_uuid(),
+        operation,
+        attempt,
+    )
+    .execute(conn)
+    .await?;
+    Ok(moved.rows_affected() > 0)
+}
+
 /// An open intent as the row has it.
 #[derive(Debug)]
 pub(crate) struct StoredIntent {

@@ -30,16 +30,21 @@ const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 const NEVER: Duration = Duration::from_secs(3_600);
 /// A worker that never finds anything in the database: what it settles was handed over or announced.
 pub(crate) const HANDED_OVER_ONLY: Pace =
-    Pace { concurrent: 64, prompt: NEVER, slow: 0, call_timeout: PATIENCE, lease: NEVER, poll: NEVER };
+    Pace { first: 64, prompt: NEVER, again: 64, call_timeout: PATIENCE, lease: NEVER, poll: NEVER };
 /// A worker that takes over at once from one that is gone.
 pub(crate) const EAGER: Pace =
     Pace { lease: Duration::from_millis(100), poll: Duration::from_millis(20), ..HANDED_OVER_ONLY };
+
+/// A worker that looks for what is due all the time, and takes nothing that another may still be at.
+pub(crate) const WATCHFUL: Pace = Pace { lease: NEVER, ..EAGER };
 
 /// Billing on a database of its own.
 pub(crate) struct Bench {
     pub(crate) pool: PgPool,
     pub(crate) provider: Arc<Watched>,
     pub(crate) desk: Desk,
+    /// Of the database.
+    pub(crate) url: String,
     commands: Commands,
     offset: AtomicI64,
     workers: JoinSet<()>,
@@ -63,14 +68,34 @@ impl Bench {
         .await
         .unwrap();
         assert_eq!(inserted, 0);
-        let provider = Arc::new(Watched::start(timeout).await);
-        let worker = Worker::new(database.pool.clone(), Clock::system(), Arc::clone(&provider), pace);
+        let provider = Watched::start(timeout).await;
+        Self::on(database.pool, database.url, provider, pace)
+    }
+
+    /// Another process of the billing that is on this database and this provider.
+    pub(crate) async fn join(database: &str, provider: &str, pace: Pace) -> Self {
+        let pool = PgPool::connect(database).await.unwrap();
+        let provider = Watched::at(provider, CALL_TIMEOUT);
+        let bench = Self::on(pool, database.to_owned(), provider, pace);
+        bench.reload_offset().await;
+        bench
+    }
+
+    fn on(pool: PgPool, url: String, provider: Watched, pace: Pace) -> Self {
+        let provider = Arc::new(provider);
+        let worker = Worker::new(pool.clone(), Clock::system(), Arc::clone(&provider), pace);
         let desk = worker.desk();
-        let commands = Commands::new(database.pool.clone(), Clock::system(), desk.clone());
+        let commands = Commands::new(pool.clone(), Clock::system(), desk.clone());
         let mut workers = JoinSet::new();
         let stop = CancellationToken::new();
         workers.spawn(worker.run(stop.clone()));
-        Self { pool: database.pool, provider, desk, commands, offset: AtomicI64::new(0), workers, stop }
+        Self { pool, provider, desk, url, commands, offset: AtomicI64::new(0), workers, stop }
+    }
+
+    /// Goes on where the database is, and says whether it went on since.
+    pub(crate) async fn reload_offset(&self) -> bool {
+        let stored = self.count("select next_offset from consumer_offset").await;
+        self.offset.swap(stored, Ordering::SeqCst) != stored
     }
 
     /// Kills the worker in the middle of whatever it does.
@@ -188,6 +213,11 @@ impl Order {
         Self { id: OrderId::mint(), customer: CustomerId::mint(), token }
     }
 
+    /// The order that another process has made.
+    pub(crate) fn known(id: OrderId, customer: CustomerId) -> Self {
+        Self { id, customer, token: "tok_ok" }
+    }
+
     pub(crate) fn authorize(&self) -> BillingCommand {
         let token = PaymentToken::try_from(self.token.to_owned()).unwrap();
         let (command, order, customer) = (self.command("authorize"), self.id, self.customer);
@@ -232,9 +262,9 @@ pub(crate) struct Watched {
     executed: Mutex<HashMap<ProviderKey, u32>>,
     asked: Mutex<HashMap<ProviderKey, u32>>,
     mood: watch::Sender<Mood>,
-    /// Holds its log.
-    _folder: tempfile::TempDir,
-    _server: JoinSet<()>,
+    pub(crate) url: String,
+    /// The simulator, if it runs in this process: the folder that holds its log, and its server.
+    own: Option<(tempfile::TempDir, JoinSet<()>)>,
 }
 
 /// What the provider does with its answers. Whatever is asked for is done first.
@@ -248,6 +278,8 @@ pub(crate) enum Mood {
     Misstates,
     /// Answers about this key are held back until the mood changes.
     Holds(ProviderKey),
+    /// The answer to a call under this key is held back until the mood changes; who asks is told.
+    Loses(ProviderKey),
 }
 
 impl Watched {
@@ -256,12 +288,28 @@ impl Watched {
         let folder = tempfile::tempdir().unwrap();
         let router = provider_simulator::router(&folder.path().join("provider.log"), PATIENCE).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: reqwest::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
         server.spawn(async move { web::serve::serve(listener, router, CancellationToken::new()).await.unwrap() });
-        let inner = OverHttp::new(&url, timeout).unwrap();
+        Self { own: Some((folder, server)), ..Self::at(&url, timeout) }
+    }
+
+    /// The simulator at `url`.
+    fn at(url: &str, timeout: Duration) -> Self {
+        let inner = OverHttp::new(&url.parse().unwrap(), timeout).unwrap();
         let (executed, asked, mood) = (Mutex::default(), Mutex::default(), watch::channel(Mood::Talks).0);
-        Self { inner, executed, asked, mood, _folder: folder, _server: server }
+        Self { inner, executed, asked, mood, url: url.to_owned(), own: None }
+    }
+
+    /// The keys of all that the simulator in this process has done, by its own log.
+    pub(crate) fn done(&self) -> Vec<String> {
+        let (folder, _) = self.own.as_ref().expect("the simulator runs in this process");
+        let log = std::fs::read_to_string(folder.path().join("provider.log")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        let key = |line| if let provider_simulator::Line::Executed { key, .. } = line { Some(key) } else { None };
+        let mut keys: Vec<String> = lines.filter_map(key).collect();
+        keys.sort();
+        keys
     }
 
     pub(crate) fn is(&self, mood: Mood) {
@@ -294,7 +342,7 @@ impl Watched {
                 let amount = Some(Money::new(amount.amount + 1, amount.currency));
                 Ok(Outcome::Executed(Done { amount, fee }))
             }
-            (Mood::Talks | Mood::Misstates | Mood::Holds(_), outcome) => Ok(outcome),
+            (Mood::Talks | Mood::Misstates | Mood::Holds(_) | Mood::Loses(_), outcome) => Ok(outcome),
         }
     }
 }
@@ -303,6 +351,8 @@ impl Provider for Watched {
     async fn execute(&self, request: &Request) -> Result<Outcome, Unclear> {
         let done = self.inner.execute(request).await;
         *self.executed.lock().unwrap().entry(request.key.clone()).or_default() += 1;
+        let lost = Mood::Loses(request.key.clone());
+        self.mood.subscribe().wait_for(|mood| *mood != lost).await.unwrap();
         self.answer(&request.key, done?).await
     }
 

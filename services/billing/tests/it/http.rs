@@ -9,6 +9,7 @@ use axum::http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use billing::http::Api;
+use billing::webhook::Webhooks;
 use contracts::{CustomerId, OrderId};
 use serde_json::{Value, json};
 use service::clock::Clock;
@@ -18,6 +19,9 @@ use web::access::{Principal, Signer, Verifier, generate_keys};
 
 use crate::bench::{Bench, HANDED_OVER_ONLY, Mood, Order};
 use billing::provider::Operation;
+
+/// What the provider signs its webhooks with.
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The API as a client sees it.
 pub(crate) struct Client {
@@ -34,6 +38,7 @@ impl Client {
             verifier,
             desk: bench.desk.clone(),
             clock: Clock::system(),
+            webhooks: Some(Webhooks::new(SECRET).unwrap()),
             work: TaskTracker::new(),
         }));
         Self { router, signer: Signer::from_pem(&private).unwrap() }
@@ -59,7 +64,7 @@ impl Client {
         self.request(request.header("idempotency-key", key), principal, Body::from(body.to_string())).await
     }
 
-    async fn request(
+    pub(crate) async fn request(
         &self,
         mut request: axum::http::request::Builder,
         principal: Option<Principal>,

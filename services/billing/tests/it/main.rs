@@ -4,8 +4,10 @@
 mod bench;
 mod books;
 mod commands;
+mod crash;
 mod http;
 mod parking;
 mod provider;
 mod refunds;
 mod settle;
+mod webhooks;

@@ -6,7 +6,7 @@ use contracts::Message;
 use serde_json::{Value, json};
 use web::access::Principal;
 
-use crate::bench::{Bench, EAGER, Mood, Order};
+use crate::bench::{Bench, EAGER, Mood, Order, WATCHFUL};
 use crate::http::Client;
 
 const OPERATOR: Option<Principal> = Some(Principal::Operator);
@@ -30,7 +30,7 @@ async fn a_wrong_amount_currency_or_id_parks_the_payment_and_leaves_the_ledger_u
         ("wrong_id", "which was not asked about"),
     ] {
         for (operation, state, booked) in [("authorize", "authorizing", 0), ("capture", "capturing", 1)] {
-            let bench = Bench::start(EAGER).await;
+            let bench = Bench::start(WATCHFUL).await;
             let client = Client::of(&bench);
             let token = format!("tok_{operation}_{behaviour}").leak();
             let order = Order::with(token);

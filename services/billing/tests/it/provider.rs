@@ -86,6 +86,46 @@ async fn what_is_no_whole_answer_decides_nothing() {
 }
 
 #[tokio::test]
+async fn a_strangers_words_are_tamed() {
+    let stranger = Stranger::that(|request| {
+        let key = request.uri().path().strip_prefix("/below/v1/operations/").unwrap_or_default();
+        let code = format!("no\\u0000\\n{}", "x".repeat(100));
+        said(200, format!(r#"{{"key": "{key}", "status": "refused", "decline_code": "{code}"}}"#))
+    })
+    .await;
+    let refused = Outcome::Refused { decline_code: format!("no{}", "x".repeat(62)) };
+    assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::Definite(refused)));
+    let stranger =
+        Stranger::that(|_| said(200, r#"{"key": "a\u0000b\nc", "status": "refused", "decline_code": "no"}"#)).await;
+    let other = Outcome::OfAnother("abc".to_owned());
+    assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::Definite(other)));
+}
+
+#[tokio::test]
+async fn slow_calls_beside_answered_ones_say_nothing_against_the_provider() {
+    let stranger = Stranger::that(|request| match request.method().as_str() {
+        "POST" => said(200, Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>())),
+        _ => said(404, ""),
+    })
+    .await;
+    let slow = (0..300).map(|_| async { stranger.provider.execute(&request()).await });
+    let slow = futures::future::join_all(slow);
+    let quick = async {
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut asked = 0;
+        while Instant::now() < end {
+            assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::NotFound), "the breaker is open");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            asked += 1;
+        }
+        asked
+    };
+    let (slow, asked) = tokio::join!(slow, quick);
+    assert!(slow.iter().all(|said| *said == Err(Unclear)), "all were given up after two seconds");
+    assert!(asked > 20, "only {asked} calls were answered meanwhile");
+}
+
+#[tokio::test]
 async fn a_key_is_asked_about_by_its_path_and_an_unknown_one_is_not_found() {
     let stranger = Stranger::that(|request| said(404, request.uri().path().to_owned())).await;
     assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::NotFound));

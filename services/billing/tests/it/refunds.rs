@@ -4,7 +4,7 @@ use contracts::{Currency, Money};
 use serde_json::{Value, json};
 use web::access::Principal;
 
-use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Order};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Order, WATCHFUL};
 use crate::http::Client;
 use billing::settle::Pace;
 
@@ -116,7 +116,7 @@ async fn an_unknown_outcome_is_asked_and_a_refusal_leaves_all_to_be_returned() {
 
 #[tokio::test]
 async fn a_wrong_word_about_a_refund_parks_it_and_leaves_the_ledger_untouched() {
-    let sale = Sale::with("tok_refund_wrong_amount", EAGER).await;
+    let sale = Sale::with("tok_refund_wrong_amount", WATCHFUL).await;
     assert_eq!(sale.refund("key", 100).await.0, 202);
     let parked = async || {
         let parked: Option<String> =

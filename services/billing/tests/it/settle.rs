@@ -113,7 +113,7 @@ async fn a_slow_call_holds_back_its_own_order_only() {
 
 #[tokio::test]
 async fn slow_calls_make_room_for_others() {
-    let pace = Pace { concurrent: 2, prompt: Duration::from_millis(50), slow: 8, ..HANDED_OVER_ONLY };
+    let pace = Pace { first: 2, prompt: Duration::from_millis(50), again: 8, ..HANDED_OVER_ONLY };
     let bench = Bench::with_calls_of(PATIENCE, pace).await;
     // More than there is room for at once.
     let slow: Vec<Order> = (0..6).map(|_| Order::with("tok_slow_300s")).collect();
@@ -124,6 +124,29 @@ async fn slow_calls_make_room_for_others() {
     assert_eq!(answers[0].key(), quick.id.to_string());
     let untouched = "select count(*) from intent where next_try_at > now() + interval '30 minutes'";
     assert_eq!(bench.count(untouched).await, 6, "no slow call had ended");
+}
+
+#[tokio::test]
+async fn what_is_called_again_takes_no_room_from_first_calls() {
+    // There is room for one first call, and the slow ones of two are called again and again.
+    let call_timeout = Duration::from_millis(300);
+    let pace = Pace { first: 1, prompt: Duration::from_millis(20), again: 2, call_timeout, ..HANDED_OVER_ONLY };
+    let bench = Bench::with_calls_of(PATIENCE, pace).await;
+    let slow: Vec<Order> = (0..2).map(|_| Order::with("tok_slow_300s")).collect();
+    bench.send(&slow.iter().map(Order::authorize).collect::<Vec<_>>()).await.unwrap();
+    let tries = "select coalesce(min(tries), 0)::bigint from intent";
+    bench.poll(async || (bench.count(tries).await >= 3).then_some(())).await;
+    let mut waited = Vec::new();
+    while bench.count(tries).await < 5 {
+        let quick = Order::with("tok_ok");
+        let begun = std::time::Instant::now();
+        bench.send(&[quick.authorize()]).await.unwrap();
+        bench.answered(waited.len() + 1).await;
+        waited.push(begun.elapsed());
+    }
+    waited.sort();
+    assert!(waited.len() > 10, "only {waited:?} while the slow ones were called again");
+    assert!(waited[waited.len() / 2] < call_timeout / 2, "the others wait for what is slow: {waited:?}");
 }
 
 #[tokio::test]
@@ -176,6 +199,9 @@ async fn an_outcome_the_database_refuses_holds_back_no_other() {
     bench.send(&[later.authorize()]).await.unwrap();
     bench.answered(4).await;
     assert_eq!(bench.state(bad.id).await, "capturing");
+    let parked = "select parked from intent where parked is not null";
+    let why: String = bench.poll(async || sqlx::query_scalar(parked).fetch_optional(&bench.pool).await.unwrap()).await;
+    assert!(why.contains("ledger_entry_order_id_kind_number_key"), "an operator sees it: {why}");
 }
 
 #[tokio::test]
