@@ -3,6 +3,10 @@
 
 mod buying;
 mod crashes;
+mod currencies;
 mod money;
+mod slow;
 mod tidy;
+mod webhooks;
+mod witness;
 mod world;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use contracts::CustomerId;
+use contracts::{Currency, CustomerId, Money};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shop::{Options, Service, Shop, audit::Verdict, programs};
@@ -86,10 +86,14 @@ impl World {
 
     /// A product of this test alone, with so many pieces. Waits until it can be ordered.
     pub(crate) async fn product(&self, sku: &str, pieces: u32) {
+        self.product_at(sku, pieces, Money::new(1290, Currency::EUR), 1900).await;
+    }
+
+    /// The same at this price, with VAT at this rate in it.
+    pub(crate) async fn product_at(&self, sku: &str, pieces: u32, price: Money, vat_rate: u32) {
         let url = self.shop.url(Service::Inventory);
         let product = json!({
-            "name": sku, "description": "For a test.", "category": "Tests",
-            "price": { "amount": 1290, "currency": "EUR" }, "vat_rate": 1900,
+            "name": sku, "description": "For a test.", "category": "Tests", "price": price, "vat_rate": vat_rate,
         });
         let put = client().put(format!("{url}/v1/products/{sku}")).bearer_auth(&self.operator).json(&product);
         put.send().await.unwrap().error_for_status().unwrap();
@@ -118,7 +122,58 @@ impl World {
         self.ask(Service::Billing, &format!("/v1/payments/{order}")).await["state"].as_str().unwrap().to_owned()
     }
 
-    async fn ask(&self, service: Service, path: &str) -> Value {
+    /// What the payment provider has written down.
+    pub(crate) async fn witness(&self) -> Vec<Value> {
+        let url = format!("{}/v1/log", self.shop.state().stores.provider);
+        let log = reqwest::get(url).await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Has some of an order's payment returned. Whatever goes wrong on the way, the request is repeated.
+    pub(crate) async fn refund(&self, order: Uuid, key: &str, amount: Money) {
+        let body = json!({ "amount": amount });
+        self.operate(&format!("/v1/payments/{order}/refunds"), key, &body).await;
+    }
+
+    /// Has what is parked of an order's payment asked again.
+    pub(crate) async fn resume(&self, order: Uuid) {
+        self.operate(&format!("/v1/payments/{order}/resume"), "resume", &Value::Null).await;
+    }
+
+    /// Posts to billing until it is answered; that it does not apply is an answer too.
+    async fn operate(&self, path: &str, key: &str, body: &Value) {
+        let answered = async {
+            loop {
+                let post = client().post(format!("{}{path}", self.shop.url(Service::Billing)));
+                let post = post.bearer_auth(&self.operator).header("idempotency-key", key).json(body);
+                if post.send().await.is_ok_and(|answer| !answer.status().is_server_error()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), answered).await.expect("billing answers");
+    }
+
+    /// Waits until nothing of an order's refunds is open, and gives their states.
+    pub(crate) async fn refunded(&self, order: Uuid) -> Vec<String> {
+        let url = format!("{}/v1/payments/{order}/refunds", self.shop.url(Service::Billing));
+        let settled = async {
+            loop {
+                if let Ok(answer) = client().get(&url).bearer_auth(&self.operator).send().await
+                    && let Ok(body) = answer.json::<Value>().await
+                    && let Some(refunds) = body["refunds"].as_array()
+                    && refunds.iter().all(|refund| refund["state"] != "open")
+                {
+                    return refunds.iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(90), settled).await.expect("the refunds settle")
+    }
+
+    pub(crate) async fn ask(&self, service: Service, path: &str) -> Value {
         let url = format!("{}{path}", self.shop.url(service));
         let answer = client().get(url).bearer_auth(&self.operator).send().await.unwrap();
         answer.error_for_status().unwrap().json().await.unwrap()
@@ -160,8 +215,16 @@ impl Customer {
         self.request(key, sku, quantity, token).send().await.unwrap()
     }
 
+    pub(crate) async fn post_lines(&self, key: &str, lines: &Value, token: &str) -> reqwest::Response {
+        self.request_of(key, lines, token).send().await.unwrap()
+    }
+
     fn request(&self, key: &str, sku: &str, quantity: u32, token: &str) -> reqwest::RequestBuilder {
-        let order = json!({ "lines": [{ "sku": sku, "quantity": quantity }], "payment_token": token });
+        self.request_of(key, &json!([{ "sku": sku, "quantity": quantity }]), token)
+    }
+
+    fn request_of(&self, key: &str, lines: &Value, token: &str) -> reqwest::RequestBuilder {
+        let order = json!({ "lines": lines, "payment_token": token });
         self.client.post(&self.url).bearer_auth(&self.token).header("idempotency-key", key).json(&order)
     }
 }

@@ -72,6 +72,13 @@ async fn the_database_takes_no_entry_that_does_not_sum_to_zero_per_currency() {
         let broken = broken_by(&bench.pool, &format!("{ENTRY} {}", postings(wrong))).await;
         assert_eq!(broken.as_deref(), Some("ledger_must_balance"), "{wrong:?}");
     }
+    // In whatever order it comes, and whether it is one statement or several: what is unbalanced never gets to its commit.
+    let (debit, credit) = (postings(&[(1, 5, "EUR")]), postings(&[(2, -4, "EUR")]));
+    for order in [[ENTRY, &debit, &credit], [&debit, ENTRY, &credit], [&credit, &debit, ENTRY]] {
+        let broken = broken_by(&bench.pool, &order.concat()).await;
+        assert_eq!(broken.as_deref(), Some("ledger_must_balance"), "{order:?}");
+    }
+    assert_eq!(bench.count("select count(*) from ledger_posting").await, 0);
     let lost = broken_by(&bench.pool, &postings(&[(1, 5, "EUR"), (2, -5, "EUR")])).await;
     assert_eq!(lost.as_deref(), Some("ledger_posting_has_its_entry"));
     let right = postings(&[(1, 5, "EUR"), (2, -3, "EUR"), (3, -2, "EUR"), (4, 7, "JPY"), (5, -7, "JPY")]);
