@@ -5,6 +5,7 @@ mod buying;
 mod crashes;
 mod currencies;
 mod money;
+mod operating;
 mod slow;
 mod tidy;
 mod webhooks;

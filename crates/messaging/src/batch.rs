@@ -1,5 +1,10 @@
 //! Everything that was waiting, handed over at once.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use crate::Record;
 
 /// The records that were waiting, in the order of their partitions' logs, and how far they move each partition.
@@ -9,6 +14,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// One per partition that has records here.
     pub positions: Vec<Position>,
+    /// What `accept` found to be known already. Clones of a batch share it.
+    pub dropped: Dropped,
 }
 
 /// How far a batch moves one partition.
@@ -35,4 +42,20 @@ pub struct Place {
     pub generation: i64,
     /// The next offset to read.
     pub offset: i64,
+}
+
+/// How many records of a batch were dropped, for their ids were in the inbox.
+#[derive(Debug, Clone, Default)]
+pub struct Dropped(Arc<AtomicUsize>);
+
+impl Dropped {
+    /// The number that the last `accept` found.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Of so many records so many are fresh.
+    pub(crate) fn note(&self, records: usize, fresh: usize) {
+        self.0.store(records - fresh, Ordering::Relaxed);
+    }
 }

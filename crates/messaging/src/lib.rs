@@ -7,12 +7,13 @@ pub mod consumer;
 pub mod envelope;
 mod generation;
 pub mod kept;
+mod meters;
 pub mod mongo;
 pub mod pace;
 pub mod postgres;
 pub mod producer;
 
-pub use batch::{Batch, Place, Position};
+pub use batch::{Batch, Dropped, Place, Position};
 pub use broker::{Broker, Retention, TopicSpec};
 pub use consumer::{Consumer, HandleError, Handler, Offsets};
 pub use envelope::{Outgoing, Record, TooLarge, Undecodable};

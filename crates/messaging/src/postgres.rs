@@ -5,6 +5,7 @@
 )]
 
 pub mod inbox;
+mod measure;
 mod offsets;
 pub mod outbox;
 mod pgoutput;

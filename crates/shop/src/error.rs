@@ -58,6 +58,14 @@ pub enum ShopError {
         /// What there is.
         known: String,
     },
+    /// A part does not tell its metrics.
+    #[error("{part} tells no metrics: {source}")]
+    NoMetrics {
+        /// Which one.
+        part: String,
+        /// What came instead.
+        source: reqwest::Error,
+    },
     /// The keys that tokens are signed with cannot be used.
     #[error("{} holds no usable key: remove the folder and start again, old tokens are then void", .0.display())]
     Keys(PathBuf),

@@ -6,7 +6,7 @@
 //! | [`up`], `supervise`, `databases` | starting in order of health, and starting again what dies |
 //! | [`programs`], [`seed`] | building the services; the catalogue |
 //! | [`background`] | a shop that outlives the command that started it |
-//! | [`state`], [`status`], [`logs`], [`token`] | what a running shop tells about itself |
+//! | [`state`], [`status`], [`logs`], [`metrics`], [`token`] | what a running shop tells about itself |
 //! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
 //!
 //! The command is `src/main.rs` over this library; the system tests use the library itself.
@@ -17,6 +17,7 @@ mod databases;
 mod error;
 pub mod load;
 pub mod logs;
+pub mod metrics;
 pub mod options;
 mod plan;
 pub mod process;

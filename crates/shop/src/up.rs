@@ -11,6 +11,7 @@ use web::access::Principal;
 
 use crate::{
     Options, Service, ShopError, State,
+    metrics::Metrics,
     plan::{Part, Plan},
     seed,
     state::Lock,
@@ -99,6 +100,15 @@ impl Shop {
     /// The process id of the part `name`, such as `order` or `kafka`; `None` while it is down.
     pub fn pid(&self, name: &str) -> Option<u32> {
         self.state().parts.into_iter().find(|part| part.name == name)?.pid
+    }
+
+    /// The metric `name` of the process `part`, such as `messaging_fenced_total` of `inventory-2`, summed over its labels.
+    /// Nothing if that process does not measure it.
+    ///
+    /// # Errors
+    /// As [`Metrics::of`].
+    pub async fn metric(&self, part: &str, name: &str) -> Result<Option<f64>, ShopError> {
+        Ok(Metrics::of(&self.state(), &self.folder, part).await?.sum(name))
     }
 
     /// Kills the part `name` with SIGKILL and waits until it is gone. It is started again.

@@ -6,6 +6,7 @@
 //! | [`extract`] | bodies, paths, queries and headers of a request, whose rejections are problems |
 //! | [`access`] | who is asking: signed tokens, and the principals they name |
 //! | [`health`] | is the process alive, is it ready |
+//! | [`metrics`] | what is measured of requests, and the page that Prometheus reads |
 //! | [`serve`] | serves a router: panics, timeouts and unknown routes become problems; ends when told to |
 //!
 //! A handler takes what it needs as arguments and returns `Result<_, Problem>`; a router goes through
@@ -14,6 +15,7 @@
 pub mod access;
 pub mod extract;
 pub mod health;
+pub mod metrics;
 pub mod problem;
 pub mod serve;
 mod text;

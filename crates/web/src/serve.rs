@@ -21,7 +21,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::problem::{MEDIA_TYPE, Problem, ProblemType, types};
+use crate::{
+    metrics,
+    problem::{MEDIA_TYPE, Problem, ProblemType, types},
+};
 
 /// How long a handler may take: a little more than the longest wait a client can ask for.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
@@ -70,14 +73,16 @@ pub fn guarded(router: Router) -> Router {
 }
 
 async fn guard(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("", MatchedPath::as_str);
     let span = info_span!("request", http.method = %request.method(), http.route = route);
     let answered = async {
         let start = Instant::now();
         let response = answer(request, next).await;
-        let status = response.status().as_u16();
+        let (status, duration) = (response.status(), start.elapsed());
+        metrics::answered(route, status, duration);
         // Below the default level, for under load one line per request costs more than the request.
-        debug!(http.status = status, duration_ms = start.elapsed().as_millis(), "A request was answered.");
+        debug!(http.status = status.as_u16(), duration_ms = duration.as_millis(), "A request was answered.");
         response
     };
     answered.instrument(span).await

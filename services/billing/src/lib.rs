@@ -94,8 +94,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned(), topics: topics::specs() };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
     let stopping = stop.clone();
+    let metrics_for = verifier.clone();
     let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, work: TaskTracker::new() })
-        .merge(web::health::routes(move || !stopping.is_cancelled()));
+        .merge(web::health::routes(move || !stopping.is_cancelled()))
+        .merge(web::metrics::routes(metrics_for, service::metrics::render));
+    tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await
 }

@@ -9,5 +9,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> anyhow::Result<()> {
     let config = billing::config::Config::parse();
     service::telemetry::init("billing");
+    service::metrics::init();
     billing::run(config).await
 }

@@ -99,7 +99,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let relay = async move { messaging::mongo::relay::run(db, broker, SERVICE, &topics::specs(), stop_relay).await };
     tasks.spawn("relay", relay);
     let stopping = stop.clone();
-    let router = http::router(app).merge(web::health::routes(move || !stopping.is_cancelled()));
+    let verifier = app.verifier.clone();
+    let router = http::router(app)
+        .merge(web::health::routes(move || !stopping.is_cancelled()))
+        .merge(web::metrics::routes(verifier, service::metrics::render));
+    tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await
 }

@@ -10,5 +10,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     service::telemetry::init("inventory");
+    service::metrics::init();
     inventory::run(config).await
 }

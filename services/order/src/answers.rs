@@ -9,7 +9,7 @@ use messaging::{Batch, HandleError, Handler, Record};
 use saga::{Answer, Input};
 use uuid::Uuid;
 
-use crate::{App, checkout, sagas::Progress, store};
+use crate::{App, checkout, meters, sagas::Progress, store};
 
 /// The topics that answers come on.
 pub(crate) const TOPICS: [&str; 2] = [Topic::InventoryEvents.name(), Topic::BillingEvents.name()];
@@ -37,6 +37,7 @@ impl Handler for Answers {
         let ended = progress.end_orders(&mut tx, now).await?;
         progress.save(&mut tx, now).await?;
         tx.commit().await?;
+        meters::ended(&ended);
         app.settled.announce(ended);
         Ok(())
     }

@@ -7,7 +7,7 @@ use saga::Input;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    App,
+    App, meters,
     sagas::Progress,
     store::{self, sagas::Due},
 };
@@ -45,6 +45,7 @@ pub(crate) async fn wake_due(app: &App) -> Result<usize, HandleError> {
     let ended = progress.end_orders(&mut tx, now).await?;
     progress.save(&mut tx, now).await?;
     tx.commit().await?;
+    meters::ended(&ended);
     app.settled.announce(ended);
     Ok(ids.len())
 }

@@ -11,6 +11,7 @@
 //! | `sagas` | what moves a saga causes, saved in one transaction |
 //! | `catalogue` | the replica of products and prices |
 //! | `settled` | clients that wait for an order to settle |
+//! | `meters` | what operators see of the orders |
 //! | `store` | all SQL |
 
 mod answers;
@@ -19,6 +20,7 @@ mod checkout;
 pub mod config;
 mod deadlines;
 mod http;
+mod meters;
 mod order;
 mod place;
 mod problem;
@@ -102,7 +104,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let offsets = Offsets::new(db);
     tasks.spawn("catalogue watch", catalogue::watch(broker, offsets, Arc::clone(&complete), stop.clone()));
     let ready = move || complete.load(Ordering::Relaxed) && !stopping.is_cancelled();
-    let routes = http::routes(app).merge(web::health::routes(ready));
+    let verifier = app.verifier.clone();
+    let routes = http::routes(app)
+        .merge(web::health::routes(ready))
+        .merge(web::metrics::routes(verifier, service::metrics::render));
+    tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, routes, stop));
     tasks.run_until_stopped().await
 }

@@ -9,5 +9,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> anyhow::Result<()> {
     let config = order::config::Config::parse();
     service::telemetry::init("order");
+    service::metrics::init();
     order::run(config).await
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     App,
     checkout::{CHECKOUT, Checkout},
+    meters,
     order::{self, Cart, Refusal},
     sagas::Progress,
     store,
@@ -97,6 +98,7 @@ pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> 
             );
             vec![Err(PlaceError::Store); wishes.len()]
         });
+        meters::placed(&answers);
         for (reply, answer) in replies.into_iter().zip(answers) {
             reply.send(answer).ok(); // Nobody may be waiting any more: the order stands all the same.
         }

@@ -1,9 +1,12 @@
 //! Kafka's client: its settings, and what it tells us while it is polled.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
-    ClientContext, TopicPartitionList,
+    ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::{KafkaError, KafkaResult},
@@ -14,6 +17,9 @@ use crate::{Broker, broker};
 
 /// How often the group must see us polling. Also how long a dead batch keeps others from its partitions, at most.
 const MAX_POLL_INTERVAL_MS: &str = "30000";
+
+/// Between two reports of where the partitions end.
+const ENDS_EVERY: Duration = Duration::from_secs(5);
 
 /// A consumer that is only ever polled by one thread.
 pub(super) type Client = BaseConsumer<Context>;
@@ -40,6 +46,7 @@ pub(super) fn connect(broker: &Broker, group: &str) -> Result<Client, KafkaError
         .set("fetch.error.backoff.ms", "100")
         .set("queued.max.messages.kbytes", "16384")
         .set("topic.metadata.refresh.interval.ms", "10000")
+        .set("statistics.interval.ms", ENDS_EVERY.as_millis().to_string())
         .create_with_context(Context::default())
 }
 
@@ -56,12 +63,18 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Context {
     change: Mutex<Option<Change>>,
+    ends: Mutex<Vec<(Partition, i64)>>,
 }
 
 impl Context {
     /// The last decision, if there was one since the last call.
     pub(super) fn take_change(&self) -> Option<Change> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Where partitions end, if that was reported since the last call.
+    pub(super) fn take_ends(&self) -> Vec<(Partition, i64)> {
+        std::mem::take(&mut *self.ends.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note(&self, change: Change) {
@@ -72,6 +85,15 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         broker::log(level, facility, message);
+    }
+
+    fn stats(&self, said: Statistics) {
+        let of_topic = |(topic, said): (String, rdkafka::statistics::Topic)| {
+            said.partitions.into_iter().map(move |(at, said)| ((topic.clone(), at), said.hi_offset))
+        };
+        // An end that is not known yet is negative.
+        let ends = said.topics.into_iter().flat_map(of_topic).filter(|(_, end)| *end >= 0).collect();
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

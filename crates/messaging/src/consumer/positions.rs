@@ -89,7 +89,7 @@ impl Positions {
                 });
             }
         }
-        Batch { records, positions }
+        Batch { records, positions, ..Batch::default() }
     }
 
     /// The batch of `moved` is committed. A partition that has been loaded anew meanwhile keeps what was loaded.
@@ -113,6 +113,13 @@ impl Positions {
             .into_iter()
             .flat_map(|topic| topic.partitions.into_keys().map(move |partition| (topic.full_name.clone(), partition)))
             .collect()
+    }
+
+    /// The offsets of a partition (by its topic's name at the broker) that are still to be done if it ends at `end`, with
+    /// the topic's own name. Nothing if the partition is not ours.
+    pub(super) fn lag(&self, full_name: &str, partition: i32, end: i64) -> Option<(&str, i64)> {
+        let topic = self.topics.iter().find(|topic| topic.full_name == full_name)?;
+        Some((&topic.name, end - topic.partitions.get(&partition)?.next))
     }
 
     fn reading(&self, name: &str, partition: i32) -> Option<Reading> {
@@ -199,6 +206,8 @@ mod tests {
         let moved = [position("a", 0, 5, 9), position("b", 0, 6, 10), position("a", 7, 0, 1)];
         positions.advance(&moved);
         assert_eq!(positions.reading("a", 0), Some(reading(9)));
+        assert_eq!(positions.lag("x.a", 0, 12), Some(("a", 3)));
+        assert_eq!(positions.lag("x.a", 7, 12), None);
         assert_eq!(positions.reading("b", 0), Some(reading(7)));
         assert_eq!(positions.reading("a", 7), None);
         assert_eq!(positions.take().len(), 3);

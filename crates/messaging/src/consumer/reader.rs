@@ -25,6 +25,7 @@ use crate::{
     Batch, Position, Record,
     backoff::Backoff,
     broker::{Complaint, chain},
+    meters::ConsumerMeters,
     pace::Pace,
 };
 
@@ -52,6 +53,7 @@ pub(super) struct Reader<O, H> {
     load_at: Instant,
     load_backoff: Backoff,
     complaint: Complaint,
+    meters: ConsumerMeters,
 }
 
 /// How a batch ended.
@@ -74,6 +76,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         let topics: Vec<String> = settings.topics.iter().map(|topic| settings.broker.full_name(topic)).collect();
         client.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self {
+            meters: ConsumerMeters::of(&settings.group),
             pace: Pace::new(settings.max_batch),
             settings,
             handler,
@@ -98,6 +101,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             // The client goes on fetching meanwhile.
             std::thread::sleep(self.pace.next().saturating_duration_since(Instant::now()));
             let records = self.gather()?;
+            self.tell_lags();
             if !records.is_empty() {
                 self.pace.begin(records.len());
                 let batch = self.positions.batch(records);
@@ -151,7 +155,16 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         Ok(if self.unloaded.is_empty() { records } else { Vec::new() })
     }
 
+    fn tell_lags(&self) {
+        for ((topic, partition), end) in self.client.context().take_ends() {
+            if let Some((topic, lag)) = self.positions.lag(&topic, partition, end) {
+                self.meters.lag(topic, partition, lag);
+            }
+        }
+    }
+
     fn apply(&mut self, change: Change) {
+        self.meters.forget_lags();
         self.positions.take();
         self.unloaded = match change {
             Change::Assigned(partitions) => {
@@ -207,6 +220,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         let mut assignment = TopicPartitionList::new();
         for one in loaded {
             let reading = one.reading();
+            self.meters.lag(&one.topic, one.partition, one.high - reading.next);
             // Also the last one that is done: its generation tells whether it is still the topic that was read.
             let begin = if reading.fresh { reading.next } else { (reading.next - 1).max(one.low) };
             assignment.add_partition_offset(&one.full_name, one.partition, Offset::Offset(begin))?;
@@ -246,10 +260,14 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         match self.drive(batch)? {
             Outcome::Done => {
                 self.positions.advance(&batch.positions);
+                self.meters.batches.increment(1);
+                self.meters.records.increment(batch.records.len() as u64);
+                self.meters.duplicates.increment(batch.dropped.count() as u64);
                 self.load_backoff = Backoff::new();
                 self.store(&batch.positions);
             }
             Outcome::Fenced => {
+                self.meters.fenced.increment(1);
                 tracing::info!(
                     group = self.settings.group,
                     "another instance has moved the offsets, loading them again"
@@ -270,7 +288,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         let mut paused: Option<TopicPartitionList> = None;
         let mut read_too_much = false;
         let outcome = {
-            let mut work = pin!(attempts(&self.handler, batch, &self.stop, &self.settings.group));
+            let mut work = pin!(attempts(&self.handler, batch, &self.stop, &self.settings.group, &self.meters));
             loop {
                 let patience = if paused.is_some() { POLL_WHILE_WAITING } else { UNPOLLED };
                 let waited = self.runtime.block_on(async { timeout(patience, work.as_mut()).await });
@@ -290,6 +308,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                     None => {}
                 }
                 changed = self.client.context().take_change().or(changed);
+                self.tell_lags();
             }
         };
         if let Some(paused) = paused {
@@ -318,7 +337,13 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
 }
 
 /// Hands over `batch` until it is done, fenced or at fault.
-async fn attempts<H: Handler>(handler: &H, batch: &Batch, stop: &CancellationToken, group: &str) -> Outcome {
+async fn attempts<H: Handler>(
+    handler: &H,
+    batch: &Batch,
+    stop: &CancellationToken,
+    group: &str,
+    meters: &ConsumerMeters,
+) -> Outcome {
     let mut backoff = Backoff::new();
     loop {
         match handler.handle(batch).await {
@@ -326,6 +351,7 @@ async fn attempts<H: Handler>(handler: &H, batch: &Batch, stop: &CancellationTok
             Err(HandleError::Fenced) => return Outcome::Fenced,
             Err(HandleError::Message(error)) => return Outcome::Fault(error),
             Err(HandleError::Ours(error)) => {
+                meters.retried.increment(1);
                 let wait = backoff.next_wait();
                 let wait_ms = wait.as_millis();
                 tracing::warn!(group, error = %chain(&*error), wait_ms, "a batch could not be done, trying again");

@@ -38,6 +38,7 @@ pub async fn accept<'b>(
         let taken = fresh.iter().map(|record| Taken { message: record.id.into(), at: FILLED_BY_SERVER });
         db.collection::<Taken>(INBOX).insert_many(taken).session(session).await?;
     }
+    batch.dropped.note(batch.records.len(), fresh.len());
     Ok(fresh)
 }
 

@@ -12,11 +12,13 @@
 //! sent before is sent again, and the inboxes drop it.
 
 mod changes;
+mod measure;
 mod position;
 mod rescan;
 mod settling;
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -32,6 +34,7 @@ pub(super) use position::create as create_position;
 
 use self::{
     changes::{Begin, Changes, News},
+    measure::keep_measuring,
     position::{Claim, Position, Standing},
     rescan::Rescan,
     settling::Settling,
@@ -41,6 +44,7 @@ use crate::{
     backoff::Backoff,
     broker::{TopicError, chain},
     generation::Acknowledged,
+    meters::RelayMeters,
     mongo::prune::keep_pruning,
     producer::{Committed, DeliveryError, Producer},
 };
@@ -121,8 +125,15 @@ pub async fn run(
     topics: &[TopicSpec],
     stop: CancellationToken,
 ) -> Result<(), RelayError> {
-    let relay = Relay { position: Position::of(&db), db, broker, source, topics, confirmed: AtomicU32::new(0) };
-    let ended = stop.run_until_cancelled(relay.run()).await;
+    let (position, meters) = (Position::of(&db), RelayMeters::of(source));
+    let relay = Relay { position, db, broker, source, topics, meters, confirmed: AtomicU32::new(0) };
+    let ended = stop.run_until_cancelled(async {
+        tokio::select! {
+            ended = relay.run() => ended,
+            never = keep_measuring(&relay.db, &relay.meters) => match never {},
+        }
+    });
+    let ended = ended.await;
     // Whatever the end, another one may begin at once.
     match timeout(FAREWELL, relay.position.give_up()).await {
         Ok(Ok(())) => {}
@@ -143,6 +154,7 @@ struct Relay<'a> {
     broker: Broker,
     source: &'a str,
     topics: &'a [TopicSpec],
+    meters: RelayMeters,
     /// The server's time of a message that is confirmed, in seconds since 1970; 0 if there is none.
     confirmed: AtomicU32,
 }
@@ -158,6 +170,9 @@ impl Relay<'_> {
             };
             if begun.elapsed() > STEADY {
                 backoff = Backoff::new();
+            }
+            if let Interruption::Delivery(_) = interruption {
+                self.meters.delivery_errors.increment(1);
             }
             let wait = backoff.next_wait();
             let wait_ms = wait.as_millis();
@@ -201,11 +216,13 @@ impl Relay<'_> {
         let mut changes = Changes::open(&self.db, begin).await?;
         let mut in_flight = FuturesOrdered::new();
         let mut settling = Settling::default();
+        let mut unconfirmed = VecDeque::new();
         let mut sent_again = 0;
         let mut renewal = interval(RENEWAL);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval(LOOK_FOR_LOSSES);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let _streaming = self.meters.streams(generation);
         tracing::info!(generation, "the relay streams the outbox");
         loop {
             let room = in_flight.len() < MAX_IN_FLIGHT;
@@ -217,25 +234,35 @@ impl Relay<'_> {
                     self.renew(settled.map(|(token, _)| (token, producer.acknowledged()))).await?;
                     if let Some(time) = time {
                         self.confirmed.store(time, Ordering::Relaxed);
+                        unconfirmed.retain(|sent| *sent > time);
+                        self.tell_oldest(&unconfirmed);
                     }
                 }
                 _ = look.tick(), if in_flight.is_empty() => self.look_for_losses(&producer).await?,
-                Some(delivered) = in_flight.next() => settling.acknowledged(delivered?),
+                Some(delivered) = in_flight.next() => {
+                    let (messages, settled): (usize, _) = delivered?;
+                    self.meters.published.increment(messages as u64);
+                    settling.acknowledged(settled);
+                }
                 messages = next_of(&mut rescan), if room && rescan.is_some() => {
                     let messages = messages?;
-                    sent_again += messages.len();
+                    let count = messages.len();
+                    sent_again += count;
                     if messages.is_empty() {
                         rescan = None;
-                        tell(sent_again);
+                        self.tell_rescan(sent_again);
                     }
-                    in_flight.push_back(producer.send(messages).await?.map(|delivered| delivered.map(|()| None)).boxed());
+                    in_flight.push_back(producer.send(messages).await?.map(move |delivered| delivered.map(|()| (count, None))).boxed());
                 }
                 news = changes.next(), if room && rescan.is_none() => {
                     let News { messages, token, time } = news?;
+                    let count = messages.len();
+                    unconfirmed.extend(time);
+                    self.tell_oldest(&unconfirmed);
                     let time = time.or(rescanned);
                     rescanned = None;
                     let delivery = producer.send(messages).await?;
-                    in_flight.push_back(delivery.map(move |delivered| delivered.map(|()| Some((token, time)))).boxed());
+                    in_flight.push_back(delivery.map(move |delivered| delivered.map(|()| (count, Some((token, time))))).boxed());
                 }
             }
         }
@@ -270,6 +297,22 @@ impl Relay<'_> {
         }
     }
 
+    /// The first relay of an empty outbox has nothing to tell.
+    fn tell_rescan(&self, sent_again: usize) {
+        if sent_again > 0 {
+            self.meters.rescans.increment(1);
+            tracing::warn!(
+                messages = sent_again,
+                "place or generation are new: all retained messages are sent again, ahead of the log"
+            );
+        }
+    }
+
+    /// `unconfirmed` are the times of messages, in seconds since 1970, oldest first.
+    fn tell_oldest(&self, unconfirmed: &VecDeque<u32>) {
+        self.meters.oldest(unconfirmed.front().map(|time| i64::from(*time) * 1_000_000));
+    }
+
     async fn renew(&self, moved: Option<(Document, Acknowledged)>) -> Result<(), Interruption> {
         match timeout(RENEWAL_PATIENCE, self.position.renew(moved)).await {
             Ok(Ok(true)) => Ok(()),
@@ -284,15 +327,5 @@ async fn next_of(rescan: &mut Option<Rescan>) -> Result<Vec<Committed>, Interrup
     match rescan {
         Some(rescan) => rescan.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The first relay of an empty outbox has nothing to tell.
-fn tell(sent_again: usize) {
-    if sent_again > 0 {
-        tracing::warn!(
-            messages = sent_again,
-            "place or generation are new: all retained messages are sent again, ahead of the log"
-        );
     }
 }

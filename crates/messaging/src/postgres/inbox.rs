@@ -62,5 +62,7 @@ pub async fn accept<'b>(conn: &mut PgConnection, batch: &'b Batch) -> Result<Vec
     }
     let mut fresh: HashSet<Uuid> = fresh.into_iter().collect();
     // `remove`: of two copies in one batch the first counts.
-    Ok(batch.records.iter().filter(|record| fresh.remove(&record.id)).collect())
+    let fresh: Vec<&Record> = batch.records.iter().filter(|record| fresh.remove(&record.id)).collect();
+    batch.dropped.note(batch.records.len(), fresh.len());
+    Ok(fresh)
 }

@@ -28,8 +28,9 @@ use self::{
     slot::State,
     stream::{StreamError, stream},
 };
+use super::measure::keep_measuring;
 pub use super::relay_config::RelayConfig;
-use crate::{Broker, backoff::Backoff, broker::chain};
+use crate::{Broker, backoff::Backoff, broker::chain, meters::RelayMeters};
 
 /// Between two looks whether the slot has become free.
 const TAKEOVER_INTERVAL: Duration = Duration::from_millis(500);
@@ -78,16 +79,30 @@ pub async fn prepare(pool: &PgPool, slot: &str) -> Result<(), RelayError> {
 /// # Errors
 /// [`RelayError::DatabaseUrl`], at once; [`RelayError::ForeignSlot`].
 pub async fn run(config: RelayConfig, pool: PgPool, broker: Broker, stop: CancellationToken) -> Result<(), RelayError> {
-    let replication = replication_config(&config)?;
+    let meters = RelayMeters::of(&config.source);
+    tokio::select! {
+        ended = relay(&config, &pool, &broker, &meters, &stop) => ended,
+        never = keep_measuring(&pool, &config.slot, &meters) => match never {},
+    }
+}
+
+async fn relay(
+    config: &RelayConfig,
+    pool: &PgPool,
+    broker: &Broker,
+    meters: &RelayMeters,
+    stop: &CancellationToken,
+) -> Result<(), RelayError> {
+    let replication = replication_config(config)?;
     let slot = config.slot.as_str();
     let mut backoff = Backoff::new();
     while !stop.is_cancelled() {
         let began = Instant::now();
         // Looked at first, because the failed attempt of a waiting replica would be an error in the logs of both sides.
-        let ended = match slot::state(&pool, slot).await {
-            Ok(State::Free) => stream(replication.clone(), &config, &pool, &broker, &stop).await,
+        let ended = match slot::state(pool, slot).await {
+            Ok(State::Free) => stream(replication.clone(), config, pool, broker, meters, stop).await,
             Ok(State::Busy) => Err(StreamError::SlotInUse),
-            Ok(State::Missing | State::Lost) => match slot::create(&pool, slot).await {
+            Ok(State::Missing | State::Lost) => match slot::create(pool, slot).await {
                 Ok(()) => continue,
                 Err(error) => Err(error.into()),
             },
@@ -104,6 +119,9 @@ pub async fn run(config: RelayConfig, pool: PgPool, broker: Broker, stop: Cancel
                 TAKEOVER_INTERVAL
             }
             Err(error) => {
+                if let StreamError::Delivery(_) = error {
+                    meters.delivery_errors.increment(1);
+                }
                 let wait = backoff.next_wait();
                 let wait_ms = wait.as_millis();
                 tracing::warn!(slot, error = %chain(&error), wait_ms, "the relay was interrupted, it begins again");

@@ -53,11 +53,11 @@ async fn a_batch_that_was_done_already_is_fenced_and_changes_nothing() {
     let (from, generation) = (position.to, position.to_generation);
     let again = Position { from, to: from + 2, from_generation: generation, ..position.clone() };
     let older = Position { from_generation: generation - 1, ..again.clone() };
-    let older = Batch { positions: vec![older], records: stale.records.clone() };
+    let older = Batch { positions: vec![older], records: stale.records.clone(), ..Batch::default() };
     let mut tx = bench.db.begin().await.unwrap();
     assert!(matches!(inbox::accept(&mut tx, &older).await, Err(HandleError::Fenced)), "of another generation");
     tx.rollback().await.unwrap();
-    let again = Batch { positions: vec![again], records: stale.records.clone() };
+    let again = Batch { positions: vec![again], records: stale.records.clone(), ..Batch::default() };
     let mut tx = bench.db.begin().await.unwrap();
     assert!(inbox::accept(&mut tx, &again).await.unwrap().is_empty());
     tx.commit().await.unwrap();

@@ -6,6 +6,7 @@ mod consuming;
 mod generations;
 mod losing;
 mod measure;
+mod metrics;
 mod pruning;
 mod relaying;
 mod support;

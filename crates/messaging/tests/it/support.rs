@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use messaging::{
     consumer::ConsumerError,
     postgres::{self, inbox, outbox, relay},
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -63,6 +64,7 @@ impl Bench {
     }
 
     pub(crate) async fn of(postgres: &testkit::TestPostgres, brokers: &str) -> Self {
+        recorded();
         let testkit::TestDatabase { url, pool: db } = postgres.database().await;
         let name = url.rsplit_once('/').unwrap().1.to_owned();
         sqlx::raw_sql(include_str!("../../schema.sql")).execute(&db).await.unwrap();
@@ -84,7 +86,7 @@ impl Bench {
         let config = relay::RelayConfig {
             database_url: self.url.clone(),
             slot: self.name.clone(),
-            source: "test".into(),
+            source: self.name.clone(),
             topics: vec![spec()],
         };
         let stop = CancellationToken::new();
@@ -147,6 +149,16 @@ impl Bench {
         sqlx::query(make).bind(&self.name).execute(&self.db).await.unwrap();
     }
 
+    /// The metric `name` of this bench, summed over the rest of its labels. Nothing until it is measured.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let text = recorded().render();
+        let ours = format!("=\"{}\"", self.name);
+        let ours = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(&ours));
+        let mut values = ours.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).peekable();
+        values.peek()?;
+        Some(values.sum())
+    }
+
     /// The first column of the first row; `$1` is the name of the slot.
     pub(crate) async fn ask(&self, question: &'static str) -> i64 {
         sqlx::query_scalar(question).bind(&self.name).fetch_one(&self.db).await.unwrap()
@@ -200,6 +212,12 @@ impl Bench {
     pub(crate) async fn finish(self) {
         self.drop_slot().await;
     }
+}
+
+/// What is measured in this process, from the first call on.
+fn recorded() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
 }
 
 /// Waits until `holds` says yes.

@@ -3,6 +3,7 @@
 
 mod inbox;
 mod losing;
+mod metrics;
 mod outbox;
 mod pruning;
 mod relay;

@@ -32,7 +32,7 @@ impl Running {
         let mut task = JoinSet::new();
         task.spawn({
             let stop = stop.clone();
-            async move { relay::run(db, broker, "inventory", &[spec()], stop).await }
+            async move { relay::run(db.clone(), broker, db.name(), &[spec()], stop).await }
         });
         Self { stop, task }
     }

@@ -68,6 +68,7 @@ pub(crate) fn batch(from: i64, ids: &[Uuid]) -> Batch {
     Batch {
         records,
         positions: vec![Position { topic: TOPIC.into(), partition: 0, from, to, from_generation: 0, to_generation: 0 }],
+        ..Batch::default()
     }
 }
 

@@ -4,6 +4,7 @@
 mod access;
 mod extract;
 mod logs;
+mod metrics;
 mod serve;
 
 use axum::{

@@ -133,6 +133,7 @@ impl Bench {
         Batch {
             records,
             positions: vec![Position { topic, partition: 0, from, to, from_generation: 0, to_generation: 0 }],
+            ..Batch::default()
         }
     }
 

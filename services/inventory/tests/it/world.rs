@@ -227,7 +227,7 @@ impl Feed {
             from_generation: 0,
             to_generation: 0,
         };
-        Batch { records, positions: vec![position] }
+        Batch { records, positions: vec![position], ..Batch::default() }
     }
 }
 

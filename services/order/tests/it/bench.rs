@@ -154,7 +154,7 @@ impl Bench {
             record.offset = positions[at].to;
             positions[at].to += 1;
         }
-        Batch { records, positions }
+        Batch { records, positions, ..Batch::default() }
     }
 
     pub(super) async fn count(&self, table: &'static str) -> i64 {

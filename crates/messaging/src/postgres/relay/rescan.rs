@@ -51,6 +51,7 @@ impl Stream {
         }
         self.hand_over(Vec::new(), Some(begin)).await?;
         if count > 0 {
+            self.meters.rescans.increment(1);
             let slot = self.slot();
             tracing::warn!(
                 slot,

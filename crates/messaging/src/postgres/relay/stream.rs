@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Broker, Loss,
     broker::TopicError,
+    meters::RelayMeters,
     postgres::{
         pgoutput::{DecodeError, Decoder},
         progress::Progress,
@@ -85,15 +86,17 @@ pub(super) async fn stream(
     config: &RelayConfig,
     pool: &PgPool,
     broker: &Broker,
+    meters: &RelayMeters,
     stop: &CancellationToken,
 ) -> Result<(), StreamError> {
     let mut client = ReplicationClient::connect(replication).await?;
-    let begun = stop.run_until_cancelled(begin(&mut client, config, pool, broker)).await;
+    let begun = stop.run_until_cancelled(begin(&mut client, config, pool, broker, meters)).await;
     let ended = match begun {
         None => None,
         Some(Err(error)) => Some(Err(error)),
         Some(Ok(mut stream)) => {
             let confirmed = Arc::clone(&stream.confirmed_time);
+            let _streaming = meters.streams(stream.known.generation);
             let ended = stop.run_until_cancelled(async {
                 tokio::select! {
                     ended = stream.run(&mut client) => ended,
@@ -123,6 +126,7 @@ async fn begin(
     config: &RelayConfig,
     pool: &PgPool,
     broker: &Broker,
+    meters: &RelayMeters,
 ) -> Result<Stream, StreamError> {
     client.wait_started().await?;
     // Now the slot is ours, and ours alone.
@@ -139,6 +143,7 @@ async fn begin(
         slot: config.slot.clone(),
         pool: pool.clone(),
         broker: broker.clone(),
+        meters: meters.clone(),
         producer,
         decoder: Decoder::default(),
         deliveries: VecDeque::new(),
@@ -163,6 +168,7 @@ pub(super) struct Stream {
     slot: String,
     pub(super) pool: PgPool,
     broker: Broker,
+    pub(super) meters: RelayMeters,
     producer: Producer,
     decoder: Decoder,
     /// In the order they were sent, like what `progress` knows of them.
@@ -272,6 +278,7 @@ impl Stream {
         }
         // Not before here: the begin of a transaction may be read alone, and must be kept for its messages.
         self.commits.extend(end.map(|end| (end, self.read.committed)));
+        self.tell_oldest();
         until_visible(&self.pool, &std::mem::take(&mut self.read.transactions)).await?;
         self.hand_over(messages, end).await
     }
@@ -297,7 +304,9 @@ impl Stream {
 
     fn acknowledged(&mut self) {
         self.deliveries.pop_front();
+        let before = self.progress.unacknowledged();
         self.progress.acknowledged(Instant::now());
+        self.meters.published.increment((before - self.progress.unacknowledged()) as u64);
     }
 
     /// Confirms what may be by now: first in table `relay`, then at the slot.
@@ -319,6 +328,7 @@ impl Stream {
         client.update_applied_lsn(end);
         let confirmed = self.commits.partition_point(|(commit, _)| *commit <= end);
         let commit = self.commits.drain(..confirmed).next_back().or(idle.filter(|_| ripe.is_none()));
+        self.tell_oldest();
         if let Some((_, time)) = commit {
             self.confirmed_time.store(time, Ordering::Relaxed);
         }
@@ -334,6 +344,10 @@ impl Stream {
                 Ok(())
             }
         }
+    }
+
+    fn tell_oldest(&self) {
+        self.meters.oldest(self.commits.front().map(|(_, time)| *time));
     }
 
     pub(super) fn slot(&self) -> &str {
