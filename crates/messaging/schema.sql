@@ -51,5 +51,34 @@ create table consumer_offset (
     partition   int not null,
     next_offset bigint not null,
     generation  bigint not null default 0,
+    -- Whether something of the partition is parked: only then is table parked_message looked at.
+    parked      boolean not null default false,
     primary key (topic, partition)
 );
+
+-- Messages at fault, and those of the same topic and key that came behind them. Written by the transaction that moves
+-- the offset past them; under the lock of the partition's row of consumer_offset, whatever is done to them.
+create table parked_message (
+    sequence    bigint generated always as identity primary key,
+    message_id  uuid not null unique,
+    -- Where it was read.
+    topic       text not null,
+    partition   int not null,
+    place       bigint not null,
+    -- Its key; or the hash of its key, if that is long or no plain text.
+    key         text not null,
+    -- Null if it is no message at all, and can only be dropped.
+    kind        text,
+    traceparent text,
+    -- As it came. Of a record larger than any message can be, the beginning, and how large it was.
+    raw_key     bytea not null,
+    headers     text not null,
+    payload     bytea not null,
+    bytes       bigint not null,
+    -- What is wrong with it; null if it only waits behind another.
+    reason      text,
+    -- An operator wants it taken in. The same for all messages of a key.
+    replay      boolean not null default false,
+    parked_at   timestamptz not null default now()
+);
+create index parked_message_key on parked_message (topic, key, sequence);

@@ -24,6 +24,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at what the broker shows: a new topic takes about this long to have its leaders.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// The most bytes of a record that any message of ours can have: what a broker allows by default, for a record and what
+/// surrounds it. Topics are made with this limit, whatever the broker's own is; but it is held against what is sent, and
+/// a record that was compressed may be larger when it is read.
+pub(crate) const LARGEST_RECORD: usize = 1_048_588;
+
 /// A Kafka installation, and our corner of it.
 #[derive(Debug, Clone)]
 pub struct Broker {
@@ -162,12 +167,14 @@ impl Broker {
 
     async fn create(&self, admin: &AdminClient<Quiet>, specs: &[TopicSpec]) -> Result<(), TopicError> {
         let names: Vec<(String, String)> = specs.iter().map(|spec| self.name_and_retention(spec)).collect();
+        let largest = LARGEST_RECORD.to_string();
         let topics: Vec<NewTopic<'_>> = specs
             .iter()
             .zip(&names)
             .map(|(spec, (name, millis))| {
                 // -1: as the broker is set up.
                 let topic = NewTopic::new(name, spec.partitions, TopicReplication::Fixed(-1));
+                let topic = topic.set("max.message.bytes", &largest);
                 match spec.retention {
                     Retention::Millis(_) => topic.set("retention.ms", millis),
                     Retention::Compacted => topic.set("cleanup.policy", "compact"),

@@ -10,6 +10,11 @@
 //! (the topic lost its end, or was made anew), and so does a record of a higher generation than the stored one: its
 //! writer has found that the topic lost messages, and sends all again. What is read twice, the inbox drops. Each of these
 //! is logged in one line.
+//!
+//! **What a message at fault does.** It is parked, see [`parked`](crate::parked), and reading goes on with the others. A
+//! batch whose handler cannot say which of its messages it was is done in halves, each in its own transaction, until the
+//! guilty one is alone. Parked messages that an operator has marked are taken in by the member that reads their
+//! partition, between two batches and through the same handler.
 
 mod caught_up;
 mod client;
@@ -23,10 +28,11 @@ use std::{collections::HashMap, time::Duration};
 use rdkafka::error::KafkaError;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::{Batch, Broker, Place, Undecodable};
+use crate::{Batch, Broker, Place, Undecodable, parked, parked::ParkedMessage};
 pub use caught_up::caught_up;
-pub use record::{Flaw, Malformed};
+pub use record::Flaw;
 
 /// How long the end of a consumer waits for its leaving the group.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,7 +46,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, batch: &Batch) -> impl Future<Output = Result<(), HandleError>> + Send;
 }
 
-/// Where the next offsets are kept: the consumer's own database.
+/// Where the next offsets are kept, and what is parked: the consumer's own database.
 pub trait Offsets: Send + Sync + 'static {
     /// Where each of `partitions` of `topic` is to be read from. One that was never read gets generation 0 and offset 0.
     fn load(
@@ -48,6 +54,13 @@ pub trait Offsets: Send + Sync + 'static {
         topic: &str,
         partitions: &[i32],
     ) -> impl Future<Output = Result<HashMap<i32, Place>, BoxError>> + Send;
+
+    /// The first parked message of each key that is marked to be replayed, in these partitions.
+    fn marked(&self, partitions: &[(String, i32)])
+    -> impl Future<Output = Result<Vec<ParkedMessage>, BoxError>> + Send;
+
+    /// `message` is still at fault, for this reason: its key stays parked, and is marked no more.
+    fn unmark(&self, message: &ParkedMessage, reason: &str) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
 /// Why a batch was not done. Nothing of it was.
@@ -57,9 +70,26 @@ pub enum HandleError {
     /// after a rebalance: reload the offsets, seek, go on.
     #[error("another instance has moved the offsets")]
     Fenced,
-    /// A message that no retry will make acceptable: unreadable, of unknown version, or an impossible transition.
+    /// The message `id` of the batch is one that no retry will make acceptable: unreadable, of unknown version, or an
+    /// impossible transition. It is parked.
+    #[error("message {id} is at fault")]
+    ThisMessage {
+        /// Which message.
+        id: Uuid,
+        /// What is wrong with it.
+        source: BoxError,
+    },
+    /// The same, of one message or another: the batch is done in halves until the guilty one is found.
     #[error("a message is at fault")]
     Message(#[source] BoxError),
+    /// One key more would be parked than may be.
+    #[error("{parked} keys are parked, and no more than {max} may be")]
+    TooManyParked {
+        /// How many are parked already.
+        parked: usize,
+        /// How many may be.
+        max: usize,
+    },
     /// The fault is ours or our database's: the whole batch is tried again.
     #[error("the batch could not be done")]
     Ours(#[source] BoxError),
@@ -71,12 +101,17 @@ pub enum ConsumerError {
     /// Kafka's client refuses its settings, or cannot go on.
     #[error("Kafka's client cannot go on")]
     Kafka(#[from] KafkaError),
-    /// A handler says that no retry will make a message acceptable.
-    #[error("a message is at fault")]
-    Message(#[source] BoxError),
-    /// A record is no message of ours.
-    #[error("a record is no message")]
-    Malformed(#[from] Malformed),
+    /// Another message is at fault, and as many keys are parked as may be: something is wrong with more than a message.
+    #[error(
+        "one more message is at fault ({message}), and {parked} keys are parked already, the most there may be: replay or \
+         drop some of them, or allow more, and start again"
+    )]
+    TooManyParked {
+        /// Where it stands, and what is wrong with it.
+        message: String,
+        /// How many keys are parked.
+        parked: usize,
+    },
     /// The thread that reads could not be started.
     #[error("the reading thread could not be started")]
     Thread(#[from] std::io::Error),
@@ -93,20 +128,27 @@ pub struct Consumer<O> {
     topics: Vec<String>,
     offsets: O,
     max_batch: usize,
+    parked_keys_max: usize,
 }
 
 impl<O: Offsets> Consumer<O> {
     /// A member of `group` that reads `topics` (their names without the prefix) in batches of at most `max_batch`.
     pub fn new(broker: Broker, group: &str, topics: &[&str], offsets: O, max_batch: usize) -> Self {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        Self { broker, group: group.to_owned(), topics, offsets, max_batch }
+        Self { broker, group: group.to_owned(), topics, offsets, max_batch, parked_keys_max: parked::KEYS_MAX }
+    }
+
+    /// The same, but that so many keys may be parked in its database before it ends with an error.
+    #[must_use]
+    pub fn parked_keys_max(self, parked_keys_max: usize) -> Self {
+        Self { parked_keys_max, ..self }
     }
 
     /// Reads until `stop`; then finishes the batch at hand and leaves the group. One batch is in flight at a time. A
     /// batch whose failure is [`HandleError::Ours`] is tried again, whole, until it is done or fenced.
     ///
     /// # Errors
-    /// [`ConsumerError`], when a message is at fault.
+    /// [`ConsumerError`], when one key more would be parked than may be, or when Kafka's client cannot go on.
     pub async fn run<H: Handler>(self, handler: H, stop: CancellationToken) -> Result<(), ConsumerError> {
         // If this future is dropped, the thread ends too.
         let stop = stop.child_token();
@@ -132,14 +174,21 @@ impl<O: Offsets> Consumer<O> {
     }
 }
 
+impl HandleError {
+    /// The message `id` is at fault, because of `error`.
+    pub fn this_message(id: Uuid, error: impl Into<BoxError>) -> Self {
+        Self::ThisMessage { id, source: error.into() }
+    }
+}
+
 impl From<Undecodable> for HandleError {
     fn from(error: Undecodable) -> Self {
-        Self::Message(error.into())
+        Self::this_message(error.id, error)
     }
 }
 
 impl From<sqlx::Error> for HandleError {
-    /// Data exceptions (SQLSTATE 22) and broken constraints (23) are the message's fault, all else is ours.
+    /// Data exceptions (SQLSTATE 22) and broken constraints (23) are the fault of a message, all else is ours.
     fn from(error: sqlx::Error) -> Self {
         let state = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
         match state {

@@ -4,6 +4,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+use crate::Headers;
+
 /// A message on its way out: a row of the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
@@ -58,7 +60,7 @@ impl Outgoing {
 }
 
 /// A message that has come in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Record {
     /// The topic, without the prefix of the installation.
     pub topic: String,
@@ -76,6 +78,8 @@ pub struct Record {
     pub payload: Vec<u8>,
     /// The W3C trace context it was caused in.
     pub traceparent: Option<String>,
+    /// All headers as they came.
+    pub headers: Headers,
 }
 
 /// The message is not what this consumer can read: the message's own fault.
@@ -88,6 +92,8 @@ pub struct Undecodable {
     pub partition: i32,
     /// Where it stands.
     pub offset: i64,
+    /// Its message id.
+    pub id: Uuid,
     /// What it claims to be.
     pub kind: String,
     /// What is wrong.
@@ -105,6 +111,7 @@ impl Record {
             topic: self.topic.clone(),
             partition: self.partition,
             offset: self.offset,
+            id: self.id,
             kind: self.kind.clone(),
             source,
         })

@@ -6,10 +6,12 @@ pub mod broker;
 pub mod consumer;
 pub mod envelope;
 mod generation;
+mod headers;
 pub mod kept;
 mod meters;
 pub mod mongo;
 pub mod pace;
+pub mod parked;
 pub mod postgres;
 pub mod producer;
 
@@ -18,3 +20,4 @@ pub use broker::{Broker, Retention, TopicSpec};
 pub use consumer::{Consumer, HandleError, Handler, Offsets};
 pub use envelope::{Outgoing, Record, TooLarge, Undecodable};
 pub use generation::Loss;
+pub use headers::Headers;

@@ -25,6 +25,7 @@ pub(crate) struct ConsumerMeters {
     pub(crate) retried: Counter,
     pub(crate) fenced: Counter,
     pub(crate) duplicates: Counter,
+    pub(crate) parked: Counter,
     lags: RefCell<BTreeMap<(String, i32), Gauge>>,
 }
 
@@ -38,6 +39,7 @@ impl ConsumerMeters {
             retried: of_group("messaging_retried_batches_total"),
             fenced: of_group("messaging_fenced_total"),
             duplicates: of_group("messaging_duplicates_dropped_total"),
+            parked: of_group("messaging_parked_total"),
             lags: RefCell::default(),
         }
     }
@@ -68,6 +70,7 @@ pub(crate) struct RelayMeters {
     generation: Gauge,
     streaming: Gauge,
     outbox_age: Gauge,
+    pub(crate) parked_keys: Gauge,
     /// When the oldest message was committed that was read and is not confirmed, in microseconds since 1970 by the clock
     /// of the database; 0 if there is none.
     oldest: Arc<AtomicI64>,
@@ -84,6 +87,7 @@ impl RelayMeters {
             generation: gauged("messaging_generation"),
             streaming: gauged("messaging_relay_streaming"),
             outbox_age: gauged("messaging_outbox_age_seconds"),
+            parked_keys: gauged("messaging_parked_keys"),
             oldest: Arc::default(),
         }
     }

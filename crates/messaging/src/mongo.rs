@@ -1,4 +1,5 @@
-//! The parts that live in MongoDB: collections `outbox`, `inbox`, `consumer_offset` and `relay`.
+//! The parts that live in MongoDB: collections `outbox`, `inbox`, `consumer_offset`,
+//! `parked_message` and `relay`.
 //!
 //! Every write of a message's effect goes through a [`Transaction`], which owns its session: an operation without the
 //! session would silently run outside the transaction.
@@ -6,6 +7,7 @@
 pub mod inbox;
 mod offsets;
 pub mod outbox;
+pub mod parked;
 pub mod prune;
 pub mod relay;
 mod transaction;
@@ -25,6 +27,7 @@ pub use update::{Statement, StatementRefused};
 const OUTBOX: &str = "outbox";
 const INBOX: &str = "inbox";
 const CONSUMER_OFFSET: &str = "consumer_offset";
+const PARKED: &str = "parked_message";
 const RELAY: &str = "relay";
 
 /// Server codes, from MongoDB's `error_codes.yml`.
@@ -36,7 +39,7 @@ const NAMESPACE_EXISTS: i32 = 48;
 /// # Errors
 /// Whatever the database says.
 pub async fn prepare(db: &Database) -> Result<()> {
-    for collection in [OUTBOX, INBOX, CONSUMER_OFFSET, RELAY] {
+    for collection in [OUTBOX, INBOX, CONSUMER_OFFSET, PARKED, RELAY] {
         match db.create_collection(collection).write_concern(durable()).await {
             Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => {}
             other => other?,
@@ -48,6 +51,8 @@ pub async fn prepare(db: &Database) -> Result<()> {
     // For the forgetting of old ids.
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).build();
     db.collection::<Document>(INBOX).create_index(by_time).await?;
+    let by_key = IndexModel::builder().keys(doc! { "topic": 1, "key": 1, "at": 1 }).build();
+    db.collection::<Document>(PARKED).create_index(by_key).await?;
     relay::create_position(db).await
 }
 

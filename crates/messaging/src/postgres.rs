@@ -8,6 +8,7 @@ pub mod inbox;
 mod measure;
 mod offsets;
 pub mod outbox;
+pub mod parked;
 mod pgoutput;
 mod progress;
 pub mod prune;

@@ -35,14 +35,15 @@ impl Handler for Commands {
         let commands = decode(batch)?;
         let mut tx = self.pool.begin().await?;
         let fresh = inbox::accept(&mut tx, batch).await?;
-        let fresh: Vec<&BillingCommand> = fresh.iter().filter_map(|record| commands.get(&record.id)).collect();
-        let mut locked = payments::lock(&mut tx, fresh.iter().map(|command| order(command))).await?;
+        let fresh: Vec<(&Uuid, &BillingCommand)> =
+            fresh.iter().filter_map(|record| commands.get_key_value(&record.id)).collect();
+        let mut locked = payments::lock(&mut tx, fresh.iter().map(|(_, command)| order(command))).await?;
         let now = self.clock.now();
         let mut changes = Changes::default();
-        for command in fresh {
+        for (message, command) in fresh {
             let Some(payment) = locked.get_mut(&order(command)) else { continue };
             let known = payment.commands.len();
-            let effects = payment.receive(command, now).map_err(|fault| HandleError::Message(fault.into()))?;
+            let effects = payment.receive(command, now).map_err(|fault| HandleError::this_message(*message, fault))?;
             if payment.commands.len() > known {
                 changes.changed(payment);
             }

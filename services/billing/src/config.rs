@@ -42,6 +42,10 @@ pub struct Config {
     #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub batch_max: u32,
 
+    /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
+    #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
+    pub parked_keys_max: usize,
+
     /// Where the payment provider is: http://host:port, and a path if its API is below one.
     #[arg(long, env)]
     pub provider_url: Url,

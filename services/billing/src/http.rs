@@ -1,6 +1,7 @@
 //! The HTTP API: what is known of a payment, and what the books say.
 
 mod refunds;
+mod republish;
 mod webhooks;
 
 use axum::Router;
@@ -54,6 +55,7 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/payments/{order}", get(show_payment))
         .route("/v1/payments/{order}/resume", post(resume))
+        .route("/v1/payments/{order}/republish", post(republish::payment))
         .route("/v1/payments/{order}/refunds", post(refunds::request).get(refunds::list))
         .route("/v1/ledger/accounts", get(list_accounts))
         .route("/v1/provider/webhooks", post(webhooks::receive).layer(DefaultBodyLimit::max(webhooks::LARGEST)))

@@ -89,6 +89,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let reads = [Topic::BillingCommands.name()];
     let batch_max = usize::try_from(config.batch_max)?;
     let consumer = Consumer::new(broker.clone(), &group, &reads, Offsets::new(pool.clone()), batch_max);
+    let consumer = consumer.parked_keys_max(config.parked_keys_max);
     tasks.spawn("consumer", consumer.run(commands, stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
     let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned(), topics: topics::specs() };

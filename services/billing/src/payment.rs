@@ -319,6 +319,17 @@ impl Payment {
         })
     }
 
+    /// Every answer that was given, in the order they were given.
+    pub(crate) fn answers(&self) -> Vec<BillingEvent> {
+        let given = self.commands.iter().filter_map(|record| match &record.progress {
+            Progress::Answered { answer, at } => Some((*at, self.event(&record.id, answer.clone(), *at))),
+            Progress::Waiting | Progress::InWork => None,
+        });
+        let mut given: Vec<_> = given.collect();
+        given.sort_by_key(|(at, _)| *at);
+        given.into_iter().map(|(_, event)| event).collect()
+    }
+
     fn answer(&mut self, index: usize, answer: Answer, now: Timestamp) -> Effect {
         self.commands[index].progress = Progress::Answered { answer: answer.clone(), at: now };
         Effect::Answer(self.event(&self.commands[index].id, answer, now))

@@ -270,7 +270,7 @@ impl Books {
                         return;
                     }
                 },
-                Err(error @ (HandleError::Ours(_) | HandleError::Fenced)) => {
+                Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(error, "Outcomes could not be booked, trying again.");
                 }

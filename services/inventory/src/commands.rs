@@ -69,7 +69,8 @@ pub(crate) async fn obey(tx: &mut Transaction, batch: &CommandBatch, now: Timest
     let commands = batch.of(&fresh);
     let mut holds = store::hold::load(tx, &decide::orders(&commands)).await?;
     let mut stock = store::stock::load(tx, &decide::skus(&commands, &holds)).await?;
-    let answers = decide::decide(&commands, &mut holds, &mut stock, now)?;
+    let decided = decide::decide(&commands, &mut holds, &mut stock, now);
+    let answers = decided.map_err(|(index, error)| error.of(fresh[index]))?;
     // First what two writers can quarrel about: who loses shall lose early.
     store::stock::write(tx, &stock).await?;
     store::hold::write(tx, &holds).await?;
@@ -80,11 +81,12 @@ pub(crate) async fn obey(tx: &mut Transaction, batch: &CommandBatch, now: Timest
     Ok(())
 }
 
-impl From<HoldError> for HandleError {
-    fn from(error: HoldError) -> Self {
-        match error {
-            HoldError::Impossible(_) => Self::Message(error.into()),
-            HoldError::BrokenBooks(_) => Self::Ours(error.into()),
+impl HoldError {
+    /// Whose fault it is that `record` cannot be obeyed.
+    fn of(self, record: &Record) -> HandleError {
+        match self {
+            Self::Impossible(_) => HandleError::this_message(record.id, self),
+            Self::BrokenBooks(_) => HandleError::Ours(self.into()),
         }
     }
 }

@@ -33,4 +33,8 @@ pub struct Config {
     /// The most messages that one transaction takes in.
     #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub batch_max: u32,
+
+    /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
+    #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
+    pub parked_keys_max: usize,
 }

@@ -33,18 +33,18 @@ struct Entry {
 /// `holds` and `stock` have what was read of the orders and SKUs concerned; see [`orders`] and [`skus`].
 ///
 /// # Errors
-/// [`HoldError`]; then nothing of the batch may be kept.
+/// Which command cannot be obeyed, and why; then nothing of the batch may be kept.
 pub(crate) fn decide(
     commands: &[&InventoryCommand],
     holds: &mut Holds,
     stock: &mut Stock,
     now: Timestamp,
-) -> Result<Vec<InventoryEvent>, HoldError> {
-    let obey = |command: &&InventoryCommand| {
+) -> Result<Vec<InventoryEvent>, (usize, HoldError)> {
+    let obey = |(index, command): (usize, &&InventoryCommand)| {
         let hold = &mut holds.0.entry(order(command)).or_default().now;
-        hold::obey(hold, command, stock, now)
+        hold::obey(hold, command, stock, now).map_err(|error| (index, error))
     };
-    commands.iter().map(obey).collect()
+    commands.iter().enumerate().map(obey).collect()
 }
 
 /// The orders whose holds must be read before `commands` can be decided.
@@ -78,6 +78,12 @@ impl Holds {
     /// Holds that are stored, but no longer like this.
     pub(crate) fn altered(&self) -> impl Iterator<Item = &Hold> {
         self.changed().filter(|entry| entry.read > 0).filter_map(|entry| entry.now.as_ref())
+    }
+
+    /// Every answer that was given about `order`, in the order they were given.
+    pub(crate) fn answers(&self, order: OrderId) -> Vec<InventoryEvent> {
+        let commands = self.hold(order).into_iter().flat_map(|hold| &hold.commands);
+        commands.map(|answered| answered.event(order)).collect()
     }
 
     fn changed(&self) -> impl Iterator<Item = &Entry> {

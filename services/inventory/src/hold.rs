@@ -182,7 +182,7 @@ impl Hold {
 
 impl Answered {
     /// The answer as it goes out; the same however often it goes out.
-    fn event(&self, order: OrderId) -> InventoryEvent {
+    pub(crate) fn event(&self, order: OrderId) -> InventoryEvent {
         let (command, at) = (self.command.clone(), self.at);
         match &self.answer {
             Answer::Held => InventoryEvent::StockHeld { command, order, at },

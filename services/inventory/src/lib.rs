@@ -7,6 +7,7 @@
 //! | `decide`, `hold`, `stock` | what becomes of a batch, of one order's hold, of the sums; pure |
 //! | `receive` | pieces come in |
 //! | `offer`, `catalogue` | products are created and changed; what a product is, pure |
+//! | `republish` | what was said, sent again |
 //! | `store` | all that knows BSON |
 //! | `http`, `problem` | the API, and what can go wrong there |
 
@@ -19,6 +20,7 @@ pub mod http;
 mod offer;
 mod problem;
 mod receive;
+mod republish;
 mod stock;
 mod store;
 mod transaction;
@@ -94,6 +96,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let offsets = messaging::mongo::Offsets::new(db.clone());
     let group = format!("{}{SERVICE}", broker.prefix);
     let consumer = Consumer::new(broker.clone(), &group, &[commands::TOPIC], offsets, config.batch_max as usize);
+    let consumer = consumer.parked_keys_max(config.parked_keys_max);
     tasks.spawn("consumer", consumer.run(app.commands(), stop.clone()));
     let stop_relay = stop.clone();
     let relay = async move { messaging::mongo::relay::run(db, broker, SERVICE, &topics::specs(), stop_relay).await };

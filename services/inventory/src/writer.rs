@@ -105,7 +105,10 @@ fn is_conflict(error: &HandleError) -> bool {
             Some(error) => error.is_conflict(),
             None => source.downcast_ref::<mongodb::error::Error>().is_some_and(store::is_conflict),
         },
-        HandleError::Fenced | HandleError::Message(_) => false,
+        HandleError::Fenced
+        | HandleError::Message(_)
+        | HandleError::ThisMessage { .. }
+        | HandleError::TooManyParked { .. } => false,
     }
 }
 

@@ -23,13 +23,14 @@ impl Handler for Answers {
         let mut read = batch.records.iter().map(read).collect::<Result<HashMap<_, _>, _>>()?;
         let mut tx = app.db.begin().await?;
         let fresh = messaging::postgres::inbox::accept(&mut tx, batch).await?;
-        let answers: Vec<Received> = fresh.iter().filter_map(|record| read.remove(&record.id)).collect();
-        let ids: Vec<Uuid> = answers.iter().map(|received| received.command.saga).collect();
+        let answers: Vec<(Uuid, Received)> = fresh.iter().filter_map(|record| read.remove_entry(&record.id)).collect();
+        let ids: Vec<Uuid> = answers.iter().map(|(_, received)| received.command.saga).collect();
         let (now, sagas) = store::sagas::lock(&mut tx, &ids).await?;
         let mut progress = Progress::of(sagas);
-        for Received { command, answer, authorization } in answers {
+        for (message, Received { command, answer, authorization }) in answers {
             let saga = command.saga;
-            progress.advance(saga, Input::Answered { command, answer }, now)?;
+            let advanced = progress.advance(saga, Input::Answered { command, answer }, now);
+            advanced.map_err(|error| HandleError::this_message(message, error))?;
             if authorization {
                 progress.forget_token(saga);
             }
@@ -58,6 +59,7 @@ fn read(record: &Record) -> Result<(Uuid, Received), HandleError> {
         checkout::from_billing(record.decode::<BillingEvent>()?)
     };
     let authorization = matches!(record.kind.as_str(), "billing.payment-authorized.v1" | "billing.payment-refused.v1");
-    let command = command.as_str().parse().map_err(|error: saga::NotACommandId| HandleError::Message(error.into()))?;
+    let not_ours = |error: saga::NotACommandId| HandleError::this_message(record.id, error);
+    let command = command.as_str().parse().map_err(not_ours)?;
     Ok((record.id, Received { command, answer, authorization }))
 }

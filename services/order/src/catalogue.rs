@@ -9,8 +9,9 @@ use std::{
 };
 
 use contracts::{Topic, inventory::CatalogueEvent};
-use messaging::{Batch, Broker, HandleError, Handler, consumer::caught_up, postgres::Offsets};
+use messaging::{Batch, Broker, HandleError, Handler, Record, Undecodable, consumer::caught_up, postgres::Offsets};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{App, store};
 
@@ -38,20 +39,23 @@ pub(crate) struct Catalogue(pub(crate) App);
 
 impl Handler for Catalogue {
     async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
+        let mut read = batch.records.iter().map(read).collect::<Result<HashMap<_, _>, _>>()?;
+        let mut tx = self.0.db.begin().await?;
+        let fresh = messaging::postgres::inbox::accept(&mut tx, batch).await?;
         let mut latest = HashMap::new();
-        for record in &batch.records {
-            let product: CatalogueEvent = record.decode()?;
+        for product in fresh.iter().filter_map(|record| read.remove(&record.id)) {
             let CatalogueEvent::ProductChanged { sku, version, .. } = &product;
             let replaces = |known: &(u32, CatalogueEvent)| known.0 < *version;
             if latest.get(sku).is_none_or(replaces) {
                 latest.insert(sku.clone(), (*version, product));
             }
         }
-        let mut tx = self.0.db.begin().await?;
-        // Which of the messages are new does not matter: a product is replaced by a higher version only.
-        messaging::postgres::inbox::accept(&mut tx, batch).await?;
         store::catalogue::put(&mut tx, latest.into_values().map(|(_, product)| product)).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+fn read(record: &Record) -> Result<(Uuid, CatalogueEvent), Undecodable> {
+    Ok((record.id, record.decode()?))
 }

@@ -33,6 +33,10 @@ pub struct Config {
     /// File with the public key (Ed25519, PEM) that access tokens are verified with.
     #[arg(long, env)]
     pub token_public_key_file: PathBuf,
+
+    /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
+    #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
+    pub parked_keys_max: usize,
 }
 
 impl Config {

@@ -40,7 +40,7 @@ pub(crate) async fn wake_due(app: &App) -> Result<usize, HandleError> {
     let ids: Vec<_> = sagas.iter().map(|instance| instance.id).collect();
     let mut progress = Progress::of(sagas);
     for id in &ids {
-        progress.advance(*id, Input::Woken, now)?;
+        progress.advance(*id, Input::Woken, now).map_err(|error| HandleError::Ours(error.into()))?;
     }
     let ended = progress.end_orders(&mut tx, now).await?;
     progress.save(&mut tx, now).await?;

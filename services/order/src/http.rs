@@ -21,12 +21,16 @@ use crate::{
     App,
     order::{Cart, Order, Status},
     place::{PlaceError, Placed, Wish},
-    problem, store,
+    problem, republish, store,
 };
 
 /// Every route of this service.
 pub(crate) fn routes(app: App) -> Router {
-    Router::new().route("/v1/orders", post(place_order)).route("/v1/orders/{id}", get(show_order)).with_state(app)
+    Router::new()
+        .route("/v1/orders", post(place_order))
+        .route("/v1/orders/{id}", get(show_order))
+        .route("/v1/orders/{id}/republish", post(republish::order))
+        .with_state(app)
 }
 
 impl FromRef<App> for Verifier {
@@ -93,7 +97,7 @@ async fn show_order(
 
 /// The order, if `principal` may see it; another customer's looks like none at all.
 async fn find(app: &App, principal: &Principal, id: OrderId) -> Result<Order, Problem> {
-    let not_found = || Problem::of(&problem::ORDER_NOT_FOUND, format!("there is no order {id}"));
+    let not_found = || not_found(id);
     let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
     let order =
         store::orders::all(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?.pop().ok_or_else(not_found)?;
@@ -171,7 +175,11 @@ impl From<Order> for OrderView {
     }
 }
 
-fn unavailable(error: &sqlx::Error) -> Problem {
+pub(crate) fn not_found(id: OrderId) -> Problem {
+    Problem::of(&problem::ORDER_NOT_FOUND, format!("there is no order {id}"))
+}
+
+pub(crate) fn unavailable(error: &sqlx::Error) -> Problem {
     Problem::unavailable(error, problem::RETRY_AFTER)
 }
 

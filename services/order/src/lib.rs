@@ -10,6 +10,7 @@
 //! | `deadlines` | time moves them too |
 //! | `sagas` | what moves a saga causes, saved in one transaction |
 //! | `catalogue` | the replica of products and prices |
+//! | `republish` | an order's events, sent again |
 //! | `settled` | clients that wait for an order to settle |
 //! | `meters` | what operators see of the orders |
 //! | `store` | all SQL |
@@ -24,6 +25,7 @@ mod meters;
 mod order;
 mod place;
 mod problem;
+mod republish;
 mod sagas;
 mod settled;
 mod store;
@@ -87,8 +89,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
     let group = |name: &str| format!("{}{name}", config.topic_prefix);
-    let consumer =
-        |group: String, topics: &[&str]| Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
+    let consumer = |group: String, topics: &[&str]| {
+        let consumer = Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
+        consumer.parked_keys_max(config.parked_keys_max)
+    };
     tasks.spawn("answers", consumer(group("order"), &answers::TOPICS).run(Answers(app.clone()), stop.clone()));
     tasks.spawn(
         "catalogue",

@@ -11,7 +11,7 @@ use contracts::{
 };
 use jiff::Timestamp;
 use messaging::{HandleError, Outgoing};
-use saga::{Ended, Input, Instance, LogEntry, Transition, Why};
+use saga::{Ended, Impossible, Input, Instance, LogEntry, Transition, Why};
 use service::message::outgoing;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Loads and locks the sagas with these ids.
+    /// Of these sagas, which are loaded and locked.
     pub(crate) fn of(loaded: Vec<Instance<Checkout>>) -> Self {
         Self { loaded: loaded.into_iter().map(|instance| (instance.id, instance)).collect(), ..Self::default() }
     }
@@ -55,10 +55,12 @@ impl Progress {
     }
 
     /// Something happened to the saga `id`.
-    pub(crate) fn advance(&mut self, id: Uuid, input: Input<CancelReason>, now: Timestamp) -> Result<(), HandleError> {
-        let mut instance = self.loaded.remove(&id).ok_or_else(|| HandleError::Message(UnknownSaga(id).into()))?;
-        let transition =
-            CHECKOUT.advance(&mut instance, input, now).map_err(|error| HandleError::Message(error.into()))?;
+    ///
+    /// # Errors
+    /// [`AdvanceError`]; then nothing of the transaction may be kept.
+    pub(crate) fn advance(&mut self, id: Uuid, input: Input<CancelReason>, now: Timestamp) -> Result<(), AdvanceError> {
+        let mut instance = self.loaded.remove(&id).ok_or(AdvanceError::NoSaga(id))?;
+        let transition = CHECKOUT.advance(&mut instance, input, now)?;
         self.take(&instance, transition);
         self.loaded.insert(id, instance);
         Ok(())
@@ -126,10 +128,15 @@ fn reason(why: Why<CancelReason>) -> CancelReason {
     }
 }
 
-/// An answer names a saga that this database does not have.
+/// What happened has no place in the saga it names.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no saga {0}")]
-struct UnknownSaga(Uuid);
+pub(crate) enum AdvanceError {
+    /// This database does not have it, or cannot read it back.
+    #[error("there is no saga {0} that can be read")]
+    NoSaga(Uuid),
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
+}
 
 /// A saga names an order that this database does not have.
 #[derive(Debug, thiserror::Error)]

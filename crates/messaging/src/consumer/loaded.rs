@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn reading(next: i64, low: i64, high: i64, generation: Option<i64>) -> (i64, i64, bool) {
-        let stored = Place { generation: 2, offset: next };
+        let stored = Place { generation: 2, offset: next, parked: false };
         let loaded = Loaded { full_name: "x.a".into(), topic: "a".into(), partition: 0, stored, generation, low, high };
         let reading = loaded.reading();
         assert_eq!(reading.stored, stored, "what the fence compares");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Batch, Place, Position, Record};
+use crate::{Batch, Place, Position, Record, parked::ParkedMessage};
 
 /// Empty until the offsets are loaded; a partition without a position is not read.
 #[derive(Debug, Default)]
@@ -67,40 +67,43 @@ impl Positions {
         Due::Yes(&topic.name)
     }
 
-    /// `records`, which are due and in the order of their partitions, with how far they move each partition.
+    /// `records` and `faulty`, which are due and each in the order of their partitions, with how far they move each
+    /// partition.
     ///
     /// `from` is what the database has, even where compaction or retention have left a gap up to the first record.
-    pub(super) fn batch(&self, records: Vec<Record>) -> Batch {
+    pub(super) fn batch(&self, records: Vec<Record>, faulty: Vec<ParkedMessage>) -> Batch {
         let mut positions: Vec<Position> = Vec::new();
-        for record in &records {
-            let to = record.offset + 1;
-            let known =
-                |position: &&mut Position| position.partition == record.partition && position.topic == record.topic;
+        let ends = records.iter().map(|one| (&one.topic, one.partition, one.offset + 1));
+        for (topic, partition, to) in ends.chain(faulty.iter().map(|one| (&one.topic, one.partition, one.offset + 1))) {
+            let known = |position: &&mut Position| position.partition == partition && position.topic == *topic;
             if let Some(position) = positions.iter_mut().find(known) {
-                position.to = to;
-            } else if let Some(reading) = self.reading(&record.topic, record.partition) {
+                position.to = position.to.max(to);
+            } else if let Some(reading) = self.reading(topic, partition) {
                 positions.push(Position {
-                    topic: record.topic.clone(),
-                    partition: record.partition,
+                    topic: topic.clone(),
+                    partition,
                     from: reading.stored.offset,
                     to,
                     from_generation: reading.stored.generation,
                     to_generation: reading.generation,
+                    parked: reading.stored.parked,
                 });
             }
         }
-        Batch { records, positions, ..Batch::default() }
+        Batch { records, positions, faulty, ..Batch::default() }
     }
 
-    /// The batch of `moved` is committed. A partition that has been loaded anew meanwhile keeps what was loaded.
-    pub(super) fn advance(&mut self, moved: &[Position]) {
-        for position in moved {
+    /// `batch` is committed. A partition that has been loaded anew meanwhile keeps what was loaded.
+    pub(super) fn advance(&mut self, batch: &Batch) {
+        for position in &batch.positions {
             let topic = self.topics.iter_mut().find(|topic| topic.name == position.topic);
-            let from = Place { generation: position.from_generation, offset: position.from };
+            let from = Place { generation: position.from_generation, offset: position.from, parked: position.parked };
+            let here = |one: &ParkedMessage| one.partition == position.partition && one.topic == position.topic;
             if let Some(reading) = topic.and_then(|topic| topic.partitions.get_mut(&position.partition))
                 && reading.stored == from
             {
-                reading.stored = Place { generation: position.to_generation, offset: position.to };
+                let parked = position.parked || batch.faulty.iter().any(here);
+                reading.stored = Place { generation: position.to_generation, offset: position.to, parked };
                 reading.next = position.to;
             }
         }
@@ -122,6 +125,15 @@ impl Positions {
         Some((&topic.name, end - topic.partitions.get(&partition)?.next))
     }
 
+    /// The partitions that have something parked.
+    pub(super) fn parked(&self) -> Vec<(String, i32)> {
+        let of = |topic: &Topic| {
+            let parked = topic.partitions.iter().filter(|(_, reading)| reading.stored.parked);
+            parked.map(|(partition, _)| (topic.name.clone(), *partition)).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(of).collect()
+    }
+
     fn reading(&self, name: &str, partition: i32) -> Option<Reading> {
         self.topics.iter().find(|topic| topic.name == name)?.partitions.get(&partition).copied()
     }
@@ -132,24 +144,21 @@ mod tests {
     use super::*;
 
     fn record(topic: &str, partition: i32, offset: i64) -> Record {
-        Record {
-            topic: topic.into(),
-            partition,
-            offset,
-            id: uuid::Uuid::now_v7(),
-            kind: "kind".into(),
-            key: "key".into(),
-            payload: vec![],
-            traceparent: None,
-        }
+        let (kind, key) = ("kind".into(), "key".into());
+        Record { topic: topic.into(), partition, offset, id: uuid::Uuid::now_v7(), kind, key, ..Record::default() }
     }
 
     fn position(topic: &str, partition: i32, from: i64, to: i64) -> Position {
-        Position { topic: topic.into(), partition, from, to, from_generation: 1, to_generation: 1 }
+        let generations = Position { from_generation: 1, to_generation: 1, ..Position::default() };
+        Position { topic: topic.into(), partition, from, to, ..generations }
+    }
+
+    fn place(generation: i64, offset: i64) -> Place {
+        Place { generation, offset, parked: false }
     }
 
     fn reading(next: i64) -> Reading {
-        Reading { stored: Place { generation: 1, offset: next }, next, generation: 1, fresh: false }
+        Reading { stored: place(1, next), next, generation: 1, fresh: false }
     }
 
     fn positions() -> Positions {
@@ -162,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_batch_moves_each_partition_from_the_stored_offset_past_its_last_record() {
-        let batch = positions().batch(vec![record("a", 0, 5), record("b", 0, 9), record("a", 0, 8), record("a", 1, 3)]);
+        let batch =
+            positions().batch(vec![record("a", 0, 5), record("b", 0, 9), record("a", 0, 8), record("a", 1, 3)], vec![]);
         assert_eq!(batch.positions, [position("a", 0, 5, 9), position("b", 0, 7, 10), position("a", 1, 0, 4)]);
         assert_eq!(batch.records.len(), 4);
     }
@@ -181,13 +191,13 @@ mod tests {
     fn a_new_generation_is_read_from_its_beginning_once() {
         let mut positions = positions();
         assert_eq!(positions.due("x.a", 0, 6, 2), Due::Anew, "what was before it may be new as well");
-        let stored = Place { generation: 1, offset: 5 };
+        let stored = place(1, 5);
         positions.set("x.a", "a", 0, Reading { stored, next: 0, generation: 2, fresh: true });
         assert_eq!(positions.due("x.a", 0, 0, 1), Due::Yes("a"), "what an old relay has sent meanwhile");
         assert_eq!(positions.due("x.a", 0, 1, 2), Due::Yes("a"));
-        let batch = positions.batch(vec![record("a", 0, 0), record("a", 0, 1)]);
+        let batch = positions.batch(vec![record("a", 0, 0), record("a", 0, 1)], vec![]);
         assert_eq!(batch.positions, [Position { from: 5, to: 2, to_generation: 2, ..position("a", 0, 0, 0) }]);
-        positions.advance(&batch.positions);
+        positions.advance(&batch);
         assert_eq!(positions.due("x.a", 0, 2, 2), Due::Yes("a"));
         assert_eq!(positions.due("x.a", 0, 3, 3), Due::Anew);
     }
@@ -203,8 +213,8 @@ mod tests {
     #[test]
     fn a_committed_batch_advances_only_what_has_not_been_loaded_anew() {
         let mut positions = positions();
-        let moved = [position("a", 0, 5, 9), position("b", 0, 6, 10), position("a", 7, 0, 1)];
-        positions.advance(&moved);
+        let moved = vec![position("a", 0, 5, 9), position("b", 0, 6, 10), position("a", 7, 0, 1)];
+        positions.advance(&Batch { positions: moved, ..Batch::default() });
         assert_eq!(positions.reading("a", 0), Some(reading(9)));
         assert_eq!(positions.lag("x.a", 0, 12), Some(("a", 3)));
         assert_eq!(positions.lag("x.a", 7, 12), None);
@@ -212,5 +222,17 @@ mod tests {
         assert_eq!(positions.reading("a", 7), None);
         assert_eq!(positions.take().len(), 3);
         assert_eq!(positions.reading("a", 0), None);
+    }
+    #[test]
+    fn a_message_at_fault_moves_its_partition_and_marks_it() {
+        let mut positions = positions();
+        let faulty = |offset| ParkedMessage::of(&record("b", 0, offset), Some("bad"));
+        let batch = positions.batch(vec![record("b", 0, 8)], vec![faulty(7), faulty(9)]);
+        assert_eq!(batch.positions, [position("b", 0, 7, 10)]);
+        assert_eq!(positions.parked(), []);
+        positions.advance(&batch);
+        assert_eq!(positions.parked(), [("b".to_owned(), 0)]);
+        let next = positions.batch(vec![record("b", 0, 10)], vec![]);
+        assert_eq!(next.positions, [Position { parked: true, ..position("b", 0, 10, 11) }], "what the fence compares");
     }
 }

@@ -1,5 +1,7 @@
 //! The thread of one consumer.
 
+mod settling;
+
 use std::{
     collections::BTreeMap,
     pin::pin,
@@ -15,11 +17,11 @@ use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BoxError, Consumer, ConsumerError, HandleError, Handler, Offsets,
+    BoxError, Consumer, ConsumerError, Handler, Offsets,
     client::{self, Change, Client, Partition},
     loaded::Loaded,
     positions::{Due, Positions},
-    record,
+    record::Read,
 };
 use crate::{
     Batch, Position, Record,
@@ -27,7 +29,9 @@ use crate::{
     broker::{Complaint, chain},
     meters::ConsumerMeters,
     pace::Pace,
+    parked::ParkedMessage,
 };
+use settling::{Outcome, attempts};
 
 /// How long a poll waits when nothing comes; so long a stop can take to be seen.
 const IDLE_POLL: Duration = Duration::from_millis(100);
@@ -52,17 +56,10 @@ pub(super) struct Reader<O, H> {
     anew: BTreeMap<Partition, i64>,
     load_at: Instant,
     load_backoff: Backoff,
+    /// When to look for marked messages again.
+    look_at: Instant,
     complaint: Complaint,
     meters: ConsumerMeters,
-}
-
-/// How a batch ended.
-enum Outcome {
-    Done,
-    Fenced,
-    Fault(BoxError),
-    /// Stopped between two attempts.
-    Abandoned,
 }
 
 impl<O: Offsets, H: Handler> Reader<O, H> {
@@ -88,6 +85,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             anew: BTreeMap::new(),
             load_at: Instant::now(),
             load_backoff: Backoff::new(),
+            look_at: Instant::now(),
             complaint: Complaint::default(),
         })
     }
@@ -98,14 +96,15 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             if !self.unloaded.is_empty() && Instant::now() >= self.load_at {
                 self.load()?;
             }
+            self.replay_marked()?;
             // The client goes on fetching meanwhile.
             std::thread::sleep(self.pace.next().saturating_duration_since(Instant::now()));
-            let records = self.gather()?;
+            let (records, faulty) = self.gather()?;
             self.tell_lags();
-            if !records.is_empty() {
+            if !records.is_empty() || !faulty.is_empty() {
                 self.pace.begin(records.len());
-                let batch = self.positions.batch(records);
-                self.settle(&batch)?;
+                let batch = self.positions.batch(records, faulty);
+                self.settle(Batch { parked_keys_max: self.settings.parked_keys_max, ..batch })?;
             }
             if !self.anew.is_empty() && self.unloaded.is_empty() {
                 self.reload()?;
@@ -114,20 +113,24 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         Ok(())
     }
 
-    /// What is waiting, up to the limit. Empty if nothing came, or if the group decided anew.
-    fn gather(&mut self) -> Result<Vec<Record>, ConsumerError> {
-        let mut records = Vec::new();
+    /// What is waiting, up to the limit, and what of it is no message. Empty if nothing came, or if the group decided anew.
+    fn gather(&mut self) -> Result<(Vec<Record>, Vec<ParkedMessage>), ConsumerError> {
+        let (mut records, mut faulty) = (Vec::new(), Vec::new());
         let mut wait = IDLE_POLL;
-        while records.len() < self.settings.max_batch {
+        while records.len() + faulty.len() < self.settings.max_batch {
             let polled = self.client.poll(wait);
             let change = self.client.context().take_change();
             let mut nothing_more = polled.is_none();
             match polled {
                 Some(Ok(message)) if change.is_none() => {
-                    let generation = record::generation(&message);
+                    let read = Read::of(&message);
+                    let generation = read.generation;
                     let partition = (message.topic(), message.partition());
                     match self.positions.due(partition.0, partition.1, message.offset(), generation) {
-                        Due::Yes(topic) => records.push(record::read(&message, topic)?),
+                        Due::Yes(topic) => match read.record(&message, topic) {
+                            Ok(record) => records.push(record),
+                            Err(none) => faulty.push(*none),
+                        },
                         Due::No => {}
                         Due::Anew => {
                             self.anew.insert((partition.0.to_owned(), partition.1), generation);
@@ -144,7 +147,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             }
             if let Some(change) = change {
                 self.apply(change);
-                return Ok(Vec::new());
+                return Ok((Vec::new(), Vec::new()));
             }
             if nothing_more || !self.unloaded.is_empty() {
                 break;
@@ -152,7 +155,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             wait = Duration::ZERO;
         }
         // An error above may have made us forget where these belong.
-        Ok(if self.unloaded.is_empty() { records } else { Vec::new() })
+        Ok(if self.unloaded.is_empty() { (records, faulty) } else { (Vec::new(), Vec::new()) })
     }
 
     fn tell_lags(&self) {
@@ -256,32 +259,6 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         Ok(())
     }
 
-    fn settle(&mut self, batch: &Batch) -> Result<(), ConsumerError> {
-        match self.drive(batch)? {
-            Outcome::Done => {
-                self.positions.advance(&batch.positions);
-                self.meters.batches.increment(1);
-                self.meters.records.increment(batch.records.len() as u64);
-                self.meters.duplicates.increment(batch.dropped.count() as u64);
-                self.load_backoff = Backoff::new();
-                self.store(&batch.positions);
-            }
-            Outcome::Fenced => {
-                self.meters.fenced.increment(1);
-                tracing::info!(
-                    group = self.settings.group,
-                    "another instance has moved the offsets, loading them again"
-                );
-                if self.unloaded.is_empty() {
-                    self.reload()?;
-                }
-            }
-            Outcome::Fault(error) => return Err(ConsumerError::Message(error)),
-            Outcome::Abandoned => {}
-        }
-        Ok(())
-    }
-
     /// Runs the handler on this thread. If that takes long, pauses reading and polls, which keeps us in the group.
     fn drive(&mut self, batch: &Batch) -> Result<Outcome, ConsumerError> {
         let mut changed = None;
@@ -332,33 +309,6 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         }
         if let Err(error) = self.client.store_offsets(&offsets) {
             tracing::debug!(%error, "Kafka's own offsets were not noted; only graphs of the lag miss them");
-        }
-    }
-}
-
-/// Hands over `batch` until it is done, fenced or at fault.
-async fn attempts<H: Handler>(
-    handler: &H,
-    batch: &Batch,
-    stop: &CancellationToken,
-    group: &str,
-    meters: &ConsumerMeters,
-) -> Outcome {
-    let mut backoff = Backoff::new();
-    loop {
-        match handler.handle(batch).await {
-            Ok(()) => return Outcome::Done,
-            Err(HandleError::Fenced) => return Outcome::Fenced,
-            Err(HandleError::Message(error)) => return Outcome::Fault(error),
-            Err(HandleError::Ours(error)) => {
-                meters.retried.increment(1);
-                let wait = backoff.next_wait();
-                let wait_ms = wait.as_millis();
-                tracing::warn!(group, error = %chain(&*error), wait_ms, "a batch could not be done, trying again");
-                if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                    return Outcome::Abandoned;
-                }
-            }
         }
     }
 }

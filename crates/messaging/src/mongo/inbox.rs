@@ -7,7 +7,7 @@ use mongodb::{ClientSession, Database};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CONSUMER_OFFSET, INBOX, Statement, offsets, outbox::FILLED_BY_SERVER, update};
+use super::{CONSUMER_OFFSET, INBOX, Statement, offsets, outbox::FILLED_BY_SERVER, parked, update};
 use crate::{Batch, HandleError, Position, Record};
 
 /// A document of the inbox.
@@ -19,27 +19,38 @@ struct Taken {
     at: Timestamp,
 }
 
-/// Moves the offsets of `batch` and gives back the records never seen before, in the order of the batch.
+/// Moves the offsets of `batch` and gives back the records to be taken in, in the order of the batch: those never seen
+/// before. What is at fault, and what comes behind it, is parked instead.
 ///
 /// Call it first in the transaction of `session`: whoever has lost the partition fails before it does anything else.
 ///
 /// # Errors
-/// [`HandleError::Fenced`] if an offset is not where the batch began.
+/// [`HandleError::Fenced`] if an offset is not where the batch began, [`HandleError::TooManyParked`] if one key more would
+/// be parked than may be.
 pub async fn accept<'b>(
     session: &mut ClientSession,
     db: &Database,
     batch: &'b Batch,
 ) -> Result<Vec<&'b Record>, HandleError> {
-    move_offsets(session, db, &batch.positions).await?;
-    let mut seen = known(session, db, &batch.records).await?;
-    // `insert`: of two copies in one batch the first counts.
-    let fresh: Vec<&Record> = batch.records.iter().filter(|record| seen.insert(record.id)).collect();
-    if !fresh.is_empty() {
-        let taken = fresh.iter().map(|record| Taken { message: record.id.into(), at: FILLED_BY_SERVER });
-        db.collection::<Taken>(INBOX).insert_many(taken).session(session).await?;
+    if let Some((record, key)) = batch.replayed_key() {
+        parked::take_out(session, db, record, &key).await?;
+        return Ok(vec![record]);
     }
-    batch.dropped.note(batch.records.len(), fresh.len());
-    Ok(fresh)
+    move_offsets(session, db, &batch.positions).await?;
+    let ids = batch.records.iter().map(|record| record.id).chain(batch.faulty.iter().map(|message| message.id));
+    let mut seen = known(session, db, ids.clone().map(bson::Uuid::from).collect()).await?;
+    // `insert`: of two copies in one batch the first counts.
+    let fresh: Vec<Uuid> = ids.filter(|id| seen.insert(*id)).collect();
+    if !fresh.is_empty() {
+        let taken = fresh.iter().map(|id| Taken { message: (*id).into(), at: FILLED_BY_SERVER });
+        db.collection::<Taken>(INBOX).insert_many(taken).session(&mut *session).await?;
+    }
+    batch.dropped.note(batch.records.len() + batch.faulty.len(), fresh.len());
+    let mut fresh: HashSet<Uuid> = fresh.into_iter().collect();
+    if !batch.faulty.is_empty() || batch.positions.iter().any(|position| position.parked) {
+        return parked::divide(session, db, batch, fresh).await;
+    }
+    Ok(batch.records.iter().filter(|record| fresh.remove(&record.id)).collect())
 }
 
 async fn move_offsets(session: &mut ClientSession, db: &Database, positions: &[Position]) -> Result<(), HandleError> {
@@ -47,8 +58,15 @@ async fn move_offsets(session: &mut ClientSession, db: &Database, positions: &[P
         .iter()
         .map(|position| {
             let id = offsets::id(&position.topic, position.partition);
+            // A document from before anything was ever parked does not say.
+            let parked = if position.parked {
+                doc! { "$eq": true }
+            } else {
+                doc! { "$ne": true }
+            };
+            let from = position.from;
             Statement::new(
-                doc! { "_id": id, "generation": position.from_generation, "next_offset": position.from },
+                doc! { "_id": id, "generation": position.from_generation, "next_offset": from, "parked": parked },
                 doc! { "$set": { "generation": position.to_generation, "next_offset": position.to } },
             )
         })
@@ -57,22 +75,21 @@ async fn move_offsets(session: &mut ClientSession, db: &Database, positions: &[P
     if moved == positions.len() as u64 { Ok(()) } else { Err(HandleError::Fenced) }
 }
 
-/// Which of `records` the inbox has already. Asked first, because inserting one of them again would abort the whole
+/// Which of `ids` the inbox has already. Asked first, because inserting one of them again would abort the whole
 /// transaction.
 async fn known(
     session: &mut ClientSession,
     db: &Database,
-    records: &[Record],
+    ids: Vec<bson::Uuid>,
 ) -> mongodb::error::Result<HashSet<Uuid>> {
     #[derive(Deserialize)]
     struct Known {
         #[serde(rename = "_id")]
         message: bson::Uuid,
     }
-    if records.is_empty() {
+    if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let ids: Vec<bson::Uuid> = records.iter().map(|record| record.id.into()).collect();
     let mut cursor = db
         .collection::<Known>(INBOX)
         .find(doc! { "_id": { "$in": ids } })

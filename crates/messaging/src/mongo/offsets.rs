@@ -7,8 +7,8 @@ use futures::TryStreamExt;
 use mongodb::{Database, options::ReadConcern};
 use serde::Deserialize;
 
-use super::{CONSUMER_OFFSET, Statement, update};
-use crate::{Place, consumer::BoxError};
+use super::{CONSUMER_OFFSET, Statement, parked, update};
+use crate::{Place, consumer::BoxError, parked::ParkedMessage};
 
 /// The stored offsets of one database.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ struct Stored {
     #[serde(default)]
     generation: i64,
     next_offset: i64,
+    #[serde(default)]
+    parked: bool,
 }
 
 impl Offsets {
@@ -54,7 +56,7 @@ impl Offsets {
             .await?
             .try_collect()
             .await?;
-        let place = |row: &Stored| Place { generation: row.generation, offset: row.next_offset };
+        let place = |row: &Stored| Place { generation: row.generation, offset: row.next_offset, parked: row.parked };
         Ok(stored.iter().map(|row| (partition_of[&row.id], place(row))).collect())
     }
 }
@@ -62,6 +64,14 @@ impl Offsets {
 impl crate::Offsets for Offsets {
     async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, Place>, BoxError> {
         Ok(self.places(topic, partitions).await?)
+    }
+
+    async fn marked(&self, partitions: &[(String, i32)]) -> Result<Vec<ParkedMessage>, BoxError> {
+        Ok(parked::marked(&self.db, partitions).await?)
+    }
+
+    async fn unmark(&self, message: &ParkedMessage, reason: &str) -> Result<(), BoxError> {
+        parked::unmark(&self.db, message, reason).await
     }
 }
 

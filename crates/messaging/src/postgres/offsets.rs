@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::PgPool;
 
-use crate::{Place, consumer::BoxError};
+use super::parked;
+use crate::{Place, consumer::BoxError, parked::ParkedMessage};
 
 /// The offsets in one database.
 #[derive(Debug, Clone)]
@@ -31,9 +32,10 @@ impl crate::Offsets for Offsets {
         .bind(partitions)
         .execute(&self.db)
         .await?;
-        let places: Vec<(i32, i64, i64)> = sqlx::query_as(
+        let places: Vec<(i32, i64, i64, bool)> = sqlx::query_as(
             "-- Offsets::load
-             select partition, generation, next_offset from consumer_offset where topic = $1 and partition = any($2)",
+             select partition, generation, next_offset, parked from consumer_offset
+             where topic = $1 and partition = any($2)",
         )
         .bind(topic)
         .bind(partitions)
@@ -41,7 +43,15 @@ impl crate::Offsets for Offsets {
         .await?;
         Ok(places
             .into_iter()
-            .map(|(partition, generation, offset)| (partition, Place { generation, offset }))
+            .map(|(partition, generation, offset, parked)| (partition, Place { generation, offset, parked }))
             .collect())
+    }
+
+    async fn marked(&self, partitions: &[(String, i32)]) -> Result<Vec<ParkedMessage>, BoxError> {
+        Ok(parked::marked(&self.db, partitions).await?)
+    }
+
+    async fn unmark(&self, message: &ParkedMessage, reason: &str) -> Result<(), BoxError> {
+        Ok(parked::unmark(&self.db, message, reason).await?)
     }
 }

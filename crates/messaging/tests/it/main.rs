@@ -7,6 +7,7 @@ mod generations;
 mod losing;
 mod measure;
 mod metrics;
+mod parking;
 mod pruning;
 mod relaying;
 mod support;

@@ -99,8 +99,18 @@ impl Bench {
     }
 
     pub(crate) fn consumer_of_batches(&self, max_batch: usize, handler: impl Handler) -> Running<ConsumerError> {
+        self.consumer_that_parks(messaging::parked::KEYS_MAX, max_batch, handler)
+    }
+
+    pub(crate) fn consumer_that_parks(
+        &self,
+        keys_max: usize,
+        max_batch: usize,
+        handler: impl Handler,
+    ) -> Running<ConsumerError> {
         let offsets = postgres::Offsets::new(self.db.clone());
         let consumer = Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, max_batch);
+        let consumer = consumer.parked_keys_max(keys_max);
         let stop = CancellationToken::new();
         let task = tokio::spawn(consumer.run(handler, stop.clone()));
         Running { stop, task }

@@ -43,14 +43,7 @@ async fn whoever_has_lost_one_partition_is_fenced_and_leaves_no_trace() {
     let offsets = Offsets::new(db.clone());
     offsets.load(TOPIC, &[0, 1]).await.unwrap();
     let mut stale = batch(0, &[Uuid::now_v7()]);
-    stale.positions.push(Position {
-        topic: TOPIC.into(),
-        partition: 1,
-        from: 7,
-        to: 8,
-        from_generation: 0,
-        to_generation: 0,
-    });
+    stale.positions.push(Position { topic: TOPIC.into(), partition: 1, from: 7, to: 8, ..Position::default() });
 
     let mut tx = Transaction::begin(&db).await.unwrap();
     let refused = tx.accept(&stale).await;

@@ -61,15 +61,12 @@ pub(crate) fn batch(from: i64, ids: &[Uuid]) -> Batch {
         kind: "it.happened.v1".into(),
         key: "a".into(),
         payload: b"{}".to_vec(),
-        traceparent: None,
+        ..Record::default()
     });
     let records: Vec<Record> = records.collect();
     let to = from + records.len() as i64;
-    Batch {
-        records,
-        positions: vec![Position { topic: TOPIC.into(), partition: 0, from, to, from_generation: 0, to_generation: 0 }],
-        ..Batch::default()
-    }
+    let positions = vec![Position { topic: TOPIC.into(), from, to, ..Position::default() }];
+    Batch { records, positions, ..Batch::default() }
 }
 
 pub(crate) async fn count(db: &Database, collection: &str) -> u64 {

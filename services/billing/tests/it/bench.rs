@@ -130,11 +130,8 @@ impl Bench {
         let from = self.offset.load(Ordering::SeqCst);
         let to = from + i64::try_from(records.len()).unwrap();
         let topic = Topic::BillingCommands.name().to_owned();
-        Batch {
-            records,
-            positions: vec![Position { topic, partition: 0, from, to, from_generation: 0, to_generation: 0 }],
-            ..Batch::default()
-        }
+        let positions = vec![Position { topic, from, to, ..Position::default() }];
+        Batch { records, positions, ..Batch::default() }
     }
 
     pub(crate) async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
@@ -252,7 +249,7 @@ pub(crate) fn record(command: &BillingCommand, id: Uuid) -> Record {
         kind: command.kind().to_owned(),
         key: command.key(),
         payload: serde_json::to_vec(command).unwrap(),
-        traceparent: None,
+        ..Record::default()
     }
 }
 

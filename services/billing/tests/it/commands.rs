@@ -148,11 +148,12 @@ async fn a_message_at_fault_leaves_nothing_of_its_batch() {
     let bench = Bench::start(HANDED_OVER_ONLY).await;
     let (good, bad) = (Order::with("tok_ok"), Order::with("tok_ok"));
     let impossible = bench.send(&[good.authorize(), bad.capture()]).await;
-    assert!(matches!(impossible, Err(HandleError::Message(_))), "{impossible:?}");
+    assert!(matches!(impossible, Err(HandleError::ThisMessage { .. })), "{impossible:?}");
     let mut unreadable = record(&good.authorize(), Uuid::now_v7());
     unreadable.payload = b"{}".to_vec();
+    let guilty = unreadable.id;
     let unreadable = bench.handle(&bench.batch(vec![unreadable])).await;
-    assert!(matches!(unreadable, Err(HandleError::Message(_))), "{unreadable:?}");
+    assert!(matches!(unreadable, Err(HandleError::ThisMessage { id, .. }) if id == guilty), "{unreadable:?}");
     assert_eq!(bench.count("select count(*) from payment").await, 0);
     assert_eq!(bench.count("select next_offset from consumer_offset").await, 0);
     bench.send(&[good.authorize()]).await.unwrap();

@@ -47,6 +47,17 @@ pub(crate) async fn replace(tx: &mut Transaction, product: &Product) -> Result<(
     if tx.update(COLLECTION, &[statement]).await? == 1 { Ok(()) } else { Err(StoreError::Outrun) }
 }
 
+/// Writes to the stored `product` without changing it, so that whoever changes it at once conflicts.
+///
+/// # Errors
+/// [`StoreError::Outrun`] if another version is stored.
+pub(crate) async fn lock(tx: &mut Transaction, product: &Product) -> Result<(), StoreError> {
+    let stored = doc! { "_id": product.sku.as_str(), "version": i64::from(product.version) };
+    // A field of no meaning: a write that changes nothing at all would lock nothing.
+    let statement = Statement::new(stored, doc! { "$inc": { "locked": 1_i64 } });
+    if tx.update(COLLECTION, &[statement]).await? == 1 { Ok(()) } else { Err(StoreError::Outrun) }
+}
+
 /// The product with this SKU as it was last committed.
 pub(crate) async fn find(db: &Database, sku: &Sku) -> Result<Option<Product>, StoreError> {
     let by_sku = doc! { "_id": sku.as_str() };

@@ -106,7 +106,8 @@ async fn a_message_at_fault_stops_its_batch() {
     let other_lines = world.next_batch(&[hold(order, &[("MUG", 1)]), other_hold(order)]);
     for batch in [unreadable, twice, other_lines] {
         let refused = world.feed_batch(&batch).await;
-        assert!(matches!(refused, Err(HandleError::Message(_))), "{refused:?}");
+        let guilty = batch.records[1].id;
+        assert!(matches!(refused, Err(HandleError::ThisMessage { id, .. }) if id == guilty), "{refused:?}");
     }
     assert_eq!((world.count("hold").await, world.count("inbox").await, world.level("MUG").await), (0, 0, (3, 0)));
     world.feed(&[hold(order, &[("MUG", 1)])]).await.unwrap();

@@ -215,18 +215,12 @@ impl Feed {
             kind: command.kind().to_owned(),
             key: command.key(),
             payload: serde_json::to_vec(command).unwrap(),
-            traceparent: None,
+            ..Record::default()
         };
         let records: Vec<Record> = (self.next..).zip(messages).map(record).collect();
         let to = self.next + i64::try_from(records.len()).unwrap();
-        let position = Position {
-            topic: topic.to_owned(),
-            partition: self.partition,
-            from: self.next,
-            to,
-            from_generation: 0,
-            to_generation: 0,
-        };
+        let (topic, partition) = (topic.to_owned(), self.partition);
+        let position = Position { topic, partition, from: self.next, to, ..Position::default() };
         Batch { records, positions: vec![position], ..Batch::default() }
     }
 }

@@ -101,6 +101,18 @@ pub(crate) async fn append(tx: &mut PgConnection, events: &[OrderEvent]) -> sqlx
     Ok(())
 }
 
+/// The stream of one order.
+pub(crate) async fn events(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<Vec<OrderEvent>> {
+    let stored = sqlx::query_scalar!(
+        r#"-- orders::events
+         select data as "data: Json<OrderEvent>" from order_events where order_id = $1 order by version"#,
+        id.as_uuid(),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(stored.into_iter().map(|event| event.0).collect())
+}
+
 /// The orders with these ids, locked, in the order of their ids.
 pub(crate) async fn lock(tx: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result<HashMap<OrderId, Order>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();

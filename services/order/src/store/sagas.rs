@@ -4,7 +4,7 @@ use contracts::order::CancelReason;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use saga::{Ended, Instance, LogEntry, Phase};
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{checkout::Checkout, store::unreadable};
@@ -91,12 +91,13 @@ pub(crate) async fn log(
     Ok(())
 }
 
-/// The time by the database's clock, and the sagas with these ids, locked, in the order of their ids.
+/// The time by the database's clock, and the sagas with these ids, locked, in the order of their ids. One that cannot be
+/// read back is left out: it shall not hold up the others.
 pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<(Timestamp, Vec<Instance<Checkout>>)> {
     // The time comes in any case, so that nobody has to ask for it: a row for each saga, or one without a saga.
     let rows = sqlx::query!(
         r#"-- sagas::lock
-         select now() as "now!: jiff_sqlx::Timestamp", locked.instance as "instance?: Json<Instance<Checkout>>"
+         select now() as "now!: jiff_sqlx::Timestamp", locked.instance::text as "instance?"
          from (select) as once
               left join (select instance from saga where id = any($1) order by id for update) as locked on true"#,
         ids,
@@ -104,7 +105,14 @@ pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<(T
     .fetch_all(tx)
     .await?;
     let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(|| unreadable("no time"))?;
-    Ok((now, rows.into_iter().filter_map(|row| Some(row.instance?.0)).collect()))
+    let read = |instance: String| match serde_json::from_str(&instance) {
+        Ok(saga) => Some(saga),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a saga that was answered cannot be read");
+            None
+        }
+    };
+    Ok((now, rows.into_iter().filter_map(|row| read(row.instance?)).collect()))
 }
 
 /// Sagas that are due, locked.

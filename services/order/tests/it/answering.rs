@@ -124,8 +124,9 @@ async fn an_answer_nobody_asked_for_is_the_messages_fault() {
         checkout.captured(command("nonsense".to_owned())),
         garbage(checkout.held()),
     ] {
+        let guilty = impossible.id;
         let refused = bench.answers(vec![checkout.held(), impossible]).await;
-        assert!(matches!(refused, Err(HandleError::Message(_))), "{refused:?}");
+        assert!(matches!(refused, Err(HandleError::ThisMessage { id, .. }) if id == guilty), "{refused:?}");
     }
     assert!(bench.sent().await.kinds().is_empty(), "nothing of a refused batch is done");
     bench.answers(vec![checkout.held(), checkout.authorized()]).await.unwrap();

@@ -140,14 +140,7 @@ impl Bench {
                 Some(at) => at,
                 None => {
                     let from = Offsets::new(self.db().clone()).load(topic, &[0]).await.unwrap()[&0].offset;
-                    positions.push(Position {
-                        topic: topic.clone(),
-                        partition: 0,
-                        from,
-                        to: from,
-                        from_generation: 0,
-                        to_generation: 0,
-                    });
+                    positions.push(Position { topic: topic.clone(), from, to: from, ..Position::default() });
                     positions.len() - 1
                 }
             };
@@ -227,7 +220,7 @@ impl Sent {
 pub(super) fn record<M: Message>(message: &M) -> Record {
     let payload = serde_json::to_vec(message).unwrap();
     let (topic, kind, key) = (M::TOPIC.name().into(), message.kind().into(), message.key());
-    Record { topic, partition: 0, offset: 0, id: Uuid::now_v7(), kind, key, payload, traceparent: None }
+    Record { topic, id: Uuid::now_v7(), kind, key, payload, ..Record::default() }
 }
 
 pub(super) fn product(sku: &str, version: u32, price: i64) -> CatalogueEvent {

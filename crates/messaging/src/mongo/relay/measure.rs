@@ -11,13 +11,18 @@ use tokio::time::sleep;
 use crate::{
     broker::chain,
     meters::{LOOK_EVERY, RelayMeters},
+    mongo::parked,
 };
 
-/// Tells how far back the server's log reaches, and how old the outbox is. Two cheap commands every few seconds; the
-/// first needs the right to read `oplog.rs` in database `local`, without which only the other is told.
+/// Tells how far back the server's log reaches, how old the outbox is, and how many keys are parked. Three cheap commands
+/// every few seconds; the first of these needs the right to read `oplog.rs` in database `local`, without which only the other is told.
 pub(super) async fn keep_measuring(db: &Database, meters: &RelayMeters) -> Infallible {
     let window = gauge!("messaging_oplog_window_seconds");
     loop {
+        match parked::count(db).await {
+            Ok(keys) => meters.parked_keys.set(keys as f64),
+            Err(error) => tracing::debug!(error = %chain(&error), "the parked keys cannot be counted"),
+        }
         match now(db).await {
             Ok(Hello { local_time, last_write }) => {
                 meters.tell_age(local_time.timestamp_millis().saturating_mul(1000));

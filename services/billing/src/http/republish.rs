@@ -1,0 +1,48 @@
+//! What was answered about a payment, sent again for readers whose topic has lost it: as new messages, behind all that was
+//! sent before. A reader that knows an answer changes nothing.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use contracts::OrderId;
+use messaging::Outgoing;
+use messaging::postgres::outbox;
+use serde::Serialize;
+use service::message::outgoing;
+use web::access::Operator;
+use web::extract::{Json, Path};
+use web::problem::Problem;
+
+use super::Api;
+use crate::problem;
+use crate::store::payments;
+
+/// What was sent again.
+#[derive(Debug, Serialize)]
+struct Republished {
+    messages: usize,
+}
+
+/// Sends the answers about a payment again.
+pub(super) async fn payment(
+    State(api): State<Api>,
+    _: Operator,
+    Path(order): Path<OrderId>,
+) -> Result<impl IntoResponse, Problem> {
+    // In a task of its own: a client that hangs up must not leave a transaction open.
+    let sent = api.work.clone().spawn(async move { answers(&api, order).await });
+    let messages = sent.await.map_err(|error| Problem::internal(&error))??;
+    tracing::info!(order.id = %order, messages, "An operator has the answers about a payment sent again.");
+    Ok((StatusCode::ACCEPTED, Json(Republished { messages })))
+}
+
+async fn answers(api: &Api, order: OrderId) -> Result<usize, Problem> {
+    let mut tx = api.pool.begin().await.map_err(problem::store)?;
+    let locked = payments::lock(&mut tx, [order]).await.map_err(problem::store)?;
+    let payment = locked.get(&order).filter(|payment| !payment.commands.is_empty());
+    let payment = payment.ok_or_else(|| problem::unknown_payment(order))?;
+    let answers: Vec<Outgoing> = payment.answers().iter().map(outgoing).collect();
+    outbox::put(&mut tx, &answers).await.map_err(problem::store)?;
+    tx.commit().await.map_err(problem::store)?;
+    Ok(answers.len())
+}
