@@ -6,6 +6,7 @@ mod crashes;
 mod currencies;
 mod money;
 mod operating;
+mod poison;
 mod slow;
 mod tidy;
 mod webhooks;

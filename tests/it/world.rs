@@ -30,7 +30,7 @@ pub(crate) struct World {
 }
 
 /// An order as its customer sees it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Order {
     pub(crate) id: Uuid,
     pub(crate) version: u32,
@@ -173,6 +173,13 @@ impl World {
         tokio::time::timeout(Duration::from_secs(90), settled).await.expect("the refunds settle")
     }
 
+    /// The state of a payment that there may not be yet.
+    pub(crate) async fn known_payment(&self, order: Uuid) -> Option<String> {
+        let url = format!("{}/v1/payments/{order}", self.shop.url(Service::Billing));
+        let answer = client().get(url).bearer_auth(&self.operator).send().await.ok()?.error_for_status().ok()?;
+        Some(answer.json::<Value>().await.ok()?["state"].as_str()?.to_owned())
+    }
+
     pub(crate) async fn ask(&self, service: Service, path: &str) -> Value {
         let url = format!("{}{path}", self.shop.url(service));
         let answer = client().get(url).bearer_auth(&self.operator).send().await.unwrap();
@@ -209,6 +216,18 @@ impl Customer {
             }
         };
         tokio::time::timeout(Duration::from_secs(90), settled).await.expect("the order settles")
+    }
+
+    /// The order as it is now.
+    pub(crate) async fn show(&self, order: Uuid) -> Order {
+        loop {
+            let asked = self.client.get(format!("{}/{order}", self.url)).bearer_auth(&self.token).send().await;
+            match asked.and_then(reqwest::Response::error_for_status) {
+                Ok(answer) => return answer.json().await.unwrap(),
+                // Its service may be down, or be coming up.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
     }
 
     pub(crate) async fn post(&self, key: &str, sku: &str, quantity: u32, token: &str) -> reqwest::Response {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand};
-use contracts::CustomerId;
+use contracts::{CustomerId, OrderId, Sku};
+use shop::{Service, dead::Which, republish::What};
 
 /// The whole shop on this machine: real PostgreSQL, MongoDB and Kafka, and the services.
 #[derive(Debug, Parser)]
@@ -36,6 +37,81 @@ pub(crate) enum Command {
     /// Checks whether the books of all stores add up. Exit code 1: they do not; 2: a check had nothing to look at; 3: the
     /// books could not be looked at.
     Audit,
+    /// Lists, shows, replays or drops messages that a service could not take in.
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Has the owners of messages send them again, as new messages: all that order, inventory and billing have said about
+    /// an order (its events, and the answers to its commands), or a product. For a reader whose topic has lost them
+    /// beyond what outboxes keep (an hour). Not its commands: a saga asks again by itself for as long as it waits. What a
+    /// reader has taken in before changes nothing.
+    Republish(RepublishArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// Shows every parked key: whose, since when, how many messages, and what is wrong with the first.
+    List,
+    /// Shows the messages parked under a key, byte for byte.
+    Show(DeadArgs),
+    /// Has the service take in the messages of a key after all, in their order, and waits until it has. Exit code 1: they
+    /// are parked still.
+    Replay(DeadArgs),
+    /// Drops the first message of a key for good, and says what can be republished.
+    Drop {
+        #[command(flatten)]
+        which: DeadArgs,
+        /// Drops all messages of the key.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Clone, Group)]
+pub(crate) struct DeadArgs {
+    /// The key, as it is listed: an order, or a SKU.
+    key: String,
+    /// Only in this topic.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Only at this service: order, inventory or billing.
+    #[arg(long, value_parser = service)]
+    service: Option<Service>,
+}
+
+impl From<DeadArgs> for Which {
+    fn from(args: DeadArgs) -> Self {
+        let DeadArgs { key, topic, service } = args;
+        Self { key, topic, service }
+    }
+}
+
+fn service(text: &str) -> Result<Service, String> {
+    let known = Service::ALL.into_iter().find(|service| service.name() == text);
+    known.ok_or_else(|| "a service is order, inventory or billing".to_owned())
+}
+
+#[derive(Debug, Clone, Group)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RepublishArgs {
+    /// Of this order.
+    #[arg(long, value_name = "ID")]
+    order: Option<OrderId>,
+    /// Of this product.
+    #[arg(long)]
+    sku: Option<Sku>,
+    /// Of every order and every product.
+    #[arg(long)]
+    all: bool,
+}
+
+impl From<RepublishArgs> for What {
+    fn from(args: RepublishArgs) -> Self {
+        match args {
+            RepublishArgs { order: Some(order), .. } => Self::Order(order),
+            RepublishArgs { sku: Some(sku), .. } => Self::Product(sku),
+            RepublishArgs { .. } => Self::Everything,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Group)]
@@ -129,6 +205,15 @@ mod tests {
     #[test]
     fn the_flags_fit_together() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_one_thing_is_republished() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' '));
+        let order = "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a02";
+        assert!(parse(&format!("shop republish --order {order}")).is_ok() && parse("shop republish --all").is_ok());
+        assert!(parse("shop republish").is_err() && parse("shop republish --all --sku MUG").is_err());
+        assert!(parse("shop dead show k --service order").is_ok() && parse("shop dead show k --service shop").is_err());
     }
 
     #[test]

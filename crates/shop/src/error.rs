@@ -66,6 +66,50 @@ pub enum ShopError {
         /// What came instead.
         source: reqwest::Error,
     },
+    /// No service has anything parked there.
+    #[error("nothing is parked under {key}: `cargo shop dead list` shows what is")]
+    NotParked {
+        /// As it was asked for.
+        key: String,
+    },
+    /// More than one parked key is meant.
+    #[error("{key} is parked in several places ({places}): say which with --service and --topic")]
+    Ambiguous {
+        /// As it was asked for.
+        key: String,
+        /// Services and topics.
+        places: String,
+    },
+    /// The service has tried, and would not.
+    #[error("the {service} service still cannot take it in ({reason}): it stays parked")]
+    StillAtFault {
+        /// Which service.
+        service: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The service has not tried yet.
+    #[error(
+        "not taken in within {after_s} s, and marked still: the service does it once it is up, see `cargo shop status`"
+    )]
+    NotReplayed {
+        /// How long it was waited for, in seconds.
+        after_s: u64,
+    },
+    /// Nobody knows anything of it.
+    #[error("no service knows the {what}")]
+    Unknown {
+        /// What was asked for.
+        what: String,
+    },
+    /// A service would not send its messages again.
+    #[error("the {service} service has not republished: {said}")]
+    Republish {
+        /// Which service.
+        service: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// The keys that tokens are signed with cannot be used.
     #[error("{} holds no usable key: remove the folder and start again, old tokens are then void", .0.display())]
     Keys(PathBuf),

@@ -8,12 +8,14 @@
 //! | [`background`] | a shop that outlives the command that started it |
 //! | [`state`], [`status`], [`logs`], [`metrics`], [`token`] | what a running shop tells about itself |
 //! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
+//! | [`dead`], [`republish`] | what a service could not take in; what its owners send again |
 //!
 //! The command is `src/main.rs` over this library; the system tests use the library itself.
 
 pub mod audit;
 pub mod background;
 mod databases;
+pub mod dead;
 mod error;
 pub mod load;
 pub mod logs;
@@ -22,6 +24,7 @@ pub mod options;
 mod plan;
 pub mod process;
 pub mod programs;
+pub mod republish;
 mod running;
 pub mod seed;
 pub mod state;

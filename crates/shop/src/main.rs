@@ -10,13 +10,16 @@ use std::{
 };
 
 use anyhow::Context;
-use args::{Args, Command, LoadArgs, TokenArgs, UpArgs, Whom};
+use args::{Args, Command, DeadCommand, LoadArgs, TokenArgs, UpArgs, Whom};
 use clap::Parser;
 use contracts::CustomerId;
 use servers::{Home, Server, fetch};
 use shop::{
-    Options, Ports, Shop, ShopError, State, background, load, logs, process::Processes, programs, state, status, token,
-    up,
+    Options, Ports, Shop, ShopError, State, background,
+    dead::{self, Dead},
+    load, logs,
+    process::Processes,
+    programs, republish, state, status, token, up,
 };
 use tokio::{
     select,
@@ -27,6 +30,9 @@ use web::access::Principal;
 
 /// The exit status of an audit that could not be made.
 const NO_AUDIT: u8 = 3;
+
+/// How long what an operator has begun may take.
+const OPERATION: Duration = Duration::from_secs(3600);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,6 +66,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(args) => print_token(&folder, &args)?,
         Command::Load(args) => put_under_load(&folder, &args).await?,
         Command::Audit => return Ok(audit(&folder).await),
+        Command::Dead(command) => println!("{}", see_to_the_dead(&folder, command).await?),
+        Command::Republish(args) => {
+            let (state, operator) = (State::read(&folder)?, token::sign(&folder, &Principal::Operator, OPERATION)?);
+            println!("{} messages are sent again.", republish::republish(&state, &args.into(), operator).await?);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -183,6 +194,25 @@ async fn audit(folder: &Path) -> ExitCode {
             ExitCode::from(NO_AUDIT)
         }
     }
+}
+
+async fn see_to_the_dead(folder: &Path, command: DeadCommand) -> anyhow::Result<String> {
+    let dead = Dead::of(&State::read(folder)?.stores).await?;
+    Ok(match command {
+        DeadCommand::List => dead::table(&dead.list().await?),
+        DeadCommand::Show(which) => {
+            let mut shown = Vec::new();
+            for parked in dead.find(&which.into()).await? {
+                shown.push(dead::details(&parked, &dead.messages(&parked).await?));
+            }
+            shown.join("\n")
+        }
+        DeadCommand::Replay(which) => format!("Taken in: {} of what was parked.", dead.replay(&which.into()).await?),
+        DeadCommand::Drop { which, all } => {
+            let (parked, dropped) = dead.drop(&which.into(), all).await?;
+            dead::after_drop(&parked, &dropped)
+        }
+    })
 }
 
 async fn put_under_load(folder: &Path, args: &LoadArgs) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use web::access::Principal;
 use crate::{
     Service, ShopError, State,
     audit::{self, Stores},
+    dead::Dead,
     load::Target,
     token,
 };
@@ -32,7 +33,13 @@ impl State {
         let (orders, billing) = (read_only(&stores.orders), read_only(&stores.billing));
         let stores = Stores::connect(&orders, &billing, &stores.inventory, &stores.provider).await?;
         let running = stores.settle(SETTLE).await?;
-        anyhow::ensure!(running == 0, "{running} sagas have not ended after {} s", SETTLE.as_secs());
+        if running > 0 {
+            let parked = match Dead::of(&self.stores).await?.list().await?.len() {
+                0 => String::new(),
+                keys => format!(", and {keys} keys are parked: see `cargo shop dead list`"),
+            };
+            anyhow::bail!("{running} sagas have not ended after {} s{parked}", SETTLE.as_secs());
+        }
         Ok(audit::check(&stores.read().await?))
     }
 

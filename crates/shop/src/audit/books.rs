@@ -13,7 +13,10 @@ use serde::Deserialize;
 use sqlx::{FromRow, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
-use super::witness::{Outcome, Witness};
+use super::{
+    messages::{self, Partition},
+    witness::{Outcome, Witness},
+};
 
 /// How long a store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,6 +61,8 @@ pub struct Books {
     /// For each order with refunds that were made, what they returned at each rate of VAT.
     pub(super) returned: BTreeMap<Uuid, Vec<Taxed>>,
     pub(super) witness: Witness,
+    /// What the services read.
+    pub(super) partitions: Vec<Partition>,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -220,6 +225,7 @@ impl Stores {
             outcomes: rows(&self.billing, outcomes).await?,
             returned: BTreeMap::new(),
             witness: Witness::read(&self.provider).await?,
+            partitions: self.partitions().await?,
             saga_log: BTreeMap::new(),
         };
         for (order, taxes) in returned {
@@ -241,6 +247,14 @@ impl Stores {
         Ok(events)
     }
 
+    async fn partitions(&self) -> anyhow::Result<Vec<Partition>> {
+        let mut partitions = messages::of_postgres(&self.orders, "order").await?;
+        partitions.extend(messages::of_postgres(&self.billing, "billing").await?);
+        let (places, waiting) = (self.documents("consumer_offset").await?, self.documents("parked_message").await?);
+        partitions.extend(messages::of_mongo(places, waiting, "inventory")?);
+        Ok(partitions)
+    }
+
     async fn documents<T: for<'de> Deserialize<'de>>(&self, collection: &str) -> anyhow::Result<Vec<T>> {
         let mut cursor = self.inventory.collection::<Document>(collection).find(doc! {}).await?;
         let mut found = Vec::new();
@@ -252,7 +266,7 @@ impl Stores {
     }
 }
 
-async fn rows<T>(pool: &PgPool, query: &'static str) -> anyhow::Result<Vec<T>>
+pub(super) async fn rows<T>(pool: &PgPool, query: &'static str) -> anyhow::Result<Vec<T>>
 where
     T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
 {

@@ -2,11 +2,12 @@
 //!
 //! Everything, and the payment provider's log, is read into [`Books`], and each predicate is a pure function of them, so that a test can plant a mistake
 //! and see it named. The letters are those of the predicates' families: I stock, O orders and sagas, L ledger, X across
-//! the stores. Those across stores hold only when no order is on its way, so the audit waits for that first.
+//! the stores, M messages. Those across stores hold only when no order is on its way, so the audit waits for that first.
 
 mod across;
 mod books;
 mod ledger;
+mod messages;
 mod orders;
 mod report;
 mod sagas;
@@ -27,6 +28,7 @@ pub fn check(books: &Books) -> Report {
         sagas::findings(books),
         ledger::findings(books),
         across::findings(books),
+        messages::findings(books),
         witness::findings(books),
         tax::findings(books),
     ];

@@ -15,6 +15,7 @@ use super::{
     Books, Finding, Stores, Verdict,
     books::{Entry, Hold, HoldLine, HoldState, Movement, Order, Payment, Posting, Saga, Stock},
     check,
+    messages::Partition,
     witness::{Deed, Outcome},
 };
 
@@ -28,12 +29,19 @@ struct Shop {
 fn shop() -> Shop {
     let mut books = Books {
         stock: vec![Stock { sku: "MUG".into(), on_hand: 10, held: 2 }],
+        partitions: vec![partition("order.events", None), partition("billing.commands", None)],
         movements: vec![Movement { kind: "received".into(), sku: "MUG".into(), pieces: 10 }],
         ..Books::default()
     };
     let confirmed = order(&mut books, None);
     let cancelled = order(&mut books, Some(CancelReason::TimedOut));
     Shop { books, confirmed, cancelled }
+}
+
+/// A partition that billing reads, where this key is parked.
+fn partition(topic: &str, parked: Option<&str>) -> Partition {
+    let keys = parked.into_iter().map(str::to_owned).collect();
+    Partition { service: "billing", topic: topic.into(), partition: 2, parked: parked.is_some(), keys }
 }
 
 impl Shop {
@@ -158,6 +166,7 @@ enum Row {
     Mug,
     Entry,
     Euro,
+    Partition,
 }
 
 impl Row {
@@ -169,6 +178,7 @@ impl Row {
             Self::Mug => "MUG".to_owned(),
             Self::Entry => "entry 1".to_owned(),
             Self::Euro => "EUR".to_owned(),
+            Self::Partition => "billing service, billing.commands/2".to_owned(),
         }
     }
 }
@@ -274,6 +284,12 @@ const PLANTED: &[Planted] = &[
     ("X4 what is written", Row::Confirmed, |shop| shop.books.outcomes[1].amount = Some(2579)),
     ("X4 what is written", Row::Confirmed, |shop| shop.books.outcomes[1].decline_code = Some("no".into())),
     ("X4 what is written", Row::Cancelled, |shop| drop(shop.books.witness.0.pop())),
+    ("M6 no", Row::Confirmed, |shop| {
+        shop.books.partitions[1] = partition("billing.commands", Some(&shop.confirmed.to_string()));
+    }),
+    ("M6 no", Row::Partition, |shop| shop.books.partitions[1] = partition("billing.commands", Some("\u{1b}"))),
+    ("M6 a partition", Row::Partition, |shop| shop.books.partitions[1].parked = true),
+    ("M6 a partition", Row::Partition, |shop| shop.books.partitions[1].keys.push("lost".into())),
 ];
 
 #[test]
