@@ -11,17 +11,6 @@ use crate::{
     parked::{self, Division, Dropped, Key, ParkedKey, ParkedMessage},
 };
 
-/// How many keys are parked.
-///
-/// # Errors
-/// Whatever the database says.
-pub async fn count(pool: &PgPool) -> sqlx::Result<u64> {
-    let keys: i64 = sqlx::query_scalar("-- parked::count\nselect count(distinct (topic, key)) from parked_message")
-        .fetch_one(pool)
-        .await?;
-    Ok(keys.unsigned_abs())
-}
-
 /// Every parked key, the oldest first.
 ///
 /// # Errors
