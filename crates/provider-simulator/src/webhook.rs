@@ -3,14 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 use serde_json::json;
 use service::clock::Clock;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use uuid::Uuid;
-
-use jiff::Timestamp;
 
 /// How long the receiver may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,11 +75,11 @@ impl Webhooks {
                 if delivery == Delivery::Late {
                     tokio::time::sleep(LATE).await;
                 }
-                for tried in 0..TRIES {
-                    if send().await {
+                for tried in 1..=TRIES {
+                    if send().await || tried == TRIES {
                         return;
                     }
-                    tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(tried)).await;
+                    tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(tried - 1)).await;
                 }
             }
         }
