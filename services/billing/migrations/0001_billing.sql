@@ -186,8 +186,8 @@ create table ledger_entry (
     at       timestamptz not null,
     -- SHA-256 over the hash of the entry before (over nothing, for the first) and this entry as the UTF-8 text
     --     seq|order_id|kind|number|at|account:amount:currency|account:amount:currency:vat_rate...
-    -- with `at` in microseconds since 1970 and the postings in the order of their lines, each with its rate if it has one. Whoever changes an entry, or
-    -- takes one away, breaks the chain at that place.
+    -- with `at` in microseconds since 1970 and the postings in the order of their lines, each with its rate if it has
+    -- one. Whoever changes an entry, or takes one away, breaks the chain at that place.
     hash     bytea not null check (octet_length(hash) = 32),
     unique (order_id, kind, number)
 );
@@ -209,7 +209,8 @@ create table ledger_posting (
 -- Every posting has its entry, and debits equal credits in each currency, whatever the program says. Once per statement,
 -- not per row: each statement must add nothing in sum to any entry, and a batch costs one check. That is stricter than a
 -- deferred constraint trigger, and cheaper: one exists per row only, 90 us for an entry of six postings against 7. A
--- foreign key would look once per row, too. The planner guesses a batch to be large enough to read the whole table for it; it must not.
+-- foreign key would look once per row, too. The planner guesses a batch to be large enough to read the whole table for
+-- it; it must not.
 create function ledger_must_balance() returns trigger language plpgsql
     set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
