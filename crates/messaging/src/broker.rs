@@ -138,6 +138,14 @@ impl Broker {
         tokio::task::spawn_blocking(ask).await.unwrap_or(Err(KafkaError::Canceled))
     }
 
+    /// Somebody who asks whether the broker can be reached.
+    ///
+    /// # Errors
+    /// If Kafka's client refuses its settings; the broker need not be there.
+    pub fn probe(&self) -> Result<Probe, KafkaError> {
+        Ok(Probe(Arc::new(self.client_config().create_with_context(Quiet)?)))
+    }
+
     /// Where each partition of `topics` ends. Topics that are missing are missing in the answer.
     pub(crate) async fn ends_of(
         &self,
@@ -232,6 +240,24 @@ async fn metadata(admin: &Arc<AdminClient<Quiet>>) -> Result<Metadata, KafkaErro
     let admin = Arc::clone(admin);
     let asked = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, REQUEST_TIMEOUT));
     asked.await.unwrap_or(Err(KafkaError::Canceled))
+}
+
+/// Asks whether the broker can be reached, over a connection of its own.
+pub struct Probe(Arc<AdminClient<Quiet>>);
+
+impl Probe {
+    /// Whether the broker answers in time.
+    pub async fn answers(&self, patience: Duration) -> bool {
+        let admin = Arc::clone(&self.0);
+        let asked = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, patience).is_ok());
+        asked.await.unwrap_or(false)
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
+    }
 }
 
 /// For a client of which nothing is expected but answers.

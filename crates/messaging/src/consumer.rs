@@ -30,7 +30,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Batch, Broker, Place, Undecodable, parked, parked::ParkedMessage};
+use crate::{Batch, Broker, Place, Pulse, Undecodable, parked, parked::ParkedMessage};
 pub use caught_up::caught_up;
 pub use record::Flaw;
 
@@ -129,19 +129,26 @@ pub struct Consumer<O> {
     offsets: O,
     max_batch: usize,
     parked_keys_max: usize,
+    pulse: Pulse,
 }
 
 impl<O: Offsets> Consumer<O> {
     /// A member of `group` that reads `topics` (their names without the prefix) in batches of at most `max_batch`.
     pub fn new(broker: Broker, group: &str, topics: &[&str], offsets: O, max_batch: usize) -> Self {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        Self { broker, group: group.to_owned(), topics, offsets, max_batch, parked_keys_max: parked::KEYS_MAX }
+        let (group, pulse) = (group.to_owned(), Pulse::new());
+        Self { broker, group, topics, offsets, max_batch, parked_keys_max: parked::KEYS_MAX, pulse }
     }
 
     /// The same, but that so many keys may be parked in its database before it ends with an error.
     #[must_use]
     pub fn parked_keys_max(self, parked_keys_max: usize) -> Self {
         Self { parked_keys_max, ..self }
+    }
+
+    /// Beats while it reads, or would if there were something; not while a batch cannot be done, or offsets not be loaded.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Reads until `stop`; then finishes the batch at hand and leaves the group. One batch is in flight at a time. A

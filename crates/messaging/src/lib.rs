@@ -14,6 +14,7 @@ pub mod pace;
 pub mod parked;
 pub mod postgres;
 pub mod producer;
+pub mod pulse;
 
 pub use batch::{Batch, Dropped, Place, Position};
 pub use broker::{Broker, Retention, TopicSpec};
@@ -21,3 +22,4 @@ pub use consumer::{Consumer, HandleError, Handler, Offsets};
 pub use envelope::{Outgoing, Record, TooLarge, Undecodable};
 pub use generation::Loss;
 pub use headers::Headers;
+pub use pulse::{Condition, Pulse};

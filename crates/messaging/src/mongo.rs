@@ -56,6 +56,11 @@ pub async fn prepare(db: &Database) -> Result<()> {
     relay::create_position(db).await
 }
 
+/// Whether the database's primary answers.
+pub async fn answers(db: Database) -> bool {
+    db.run_command(doc! { "ping": 1 }).await.is_ok()
+}
+
 /// Acknowledged by a majority, and in the journal there.
 fn durable() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()

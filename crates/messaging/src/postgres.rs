@@ -16,7 +16,21 @@ pub mod relay;
 mod relay_config;
 mod visible;
 
+use sqlx::Connection as _;
+
 pub use offsets::Offsets;
+
+/// Whether the database answers. Of the connections that a restart of the database has broken, none counts.
+pub async fn answers(pool: sqlx::PgPool) -> bool {
+    for _ in 0..=pool.size() {
+        if let Ok(mut connection) = pool.acquire().await
+            && connection.ping().await.is_ok()
+        {
+            return true;
+        }
+    }
+    false
+}
 
 /// The slot of Postgres' log for the relay of the database of `pool`. A slot belongs to a database, its name to the whole
 /// server, and has at most 63 characters.

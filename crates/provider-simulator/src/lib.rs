@@ -23,6 +23,7 @@ use axum::Router;
 use clap::Parser;
 use reqwest::Url;
 use service::clock::Clock;
+use service::health::Health;
 use service::secret::Secret;
 use service::tasks::Tasks;
 use tokio::net::TcpListener;
@@ -66,8 +67,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
-    let stopping = stop.clone();
-    let router = router.merge(web::health::routes(move || !stopping.is_cancelled()));
+    let health = Health::until(&stop);
+    let router = router.merge(web::health::routes(move || health.parts()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await
 }

@@ -265,6 +265,11 @@ impl Guarded {
         self.ended().await
     }
 
+    /// Asks it to end, by SIGTERM, and lets it take its time; its guard does not kill it.
+    pub fn terminate(&self) {
+        self.send(Signal::TERM);
+    }
+
     /// Kills it with SIGKILL, as a crash would. [`Guarded::ended`] tells when it is gone.
     pub fn kill(&self) {
         self.send(Signal::KILL);

@@ -1,11 +1,12 @@
-//! What surrounds any service process: telemetry, metrics, clock, supervised tasks, secrets, and the way from the contracts to
-//! the messaging.
+//! What surrounds any service process: telemetry, metrics, health, clock, supervised tasks, secrets, and the way from the
+//! contracts to the messaging.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`tasks`] | the long-running parts of a process; one that ends early ends all |
 //! | [`telemetry`] | where logs go and what they look like |
 //! | [`metrics`] | what is counted and measured, as text for Prometheus |
+//! | [`health`] | whether the process is ready, part by part |
 //! | [`clock`] | the only source of the time |
 //! | [`crash_point`] | where a test lets a process die |
 //! | [`secret`] | a setting that is never shown |
@@ -14,6 +15,7 @@
 
 pub mod clock;
 mod crash;
+pub mod health;
 pub mod message;
 pub mod metrics;
 pub mod secret;

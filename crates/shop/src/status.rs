@@ -24,7 +24,7 @@ pub async fn table(state: &State) -> Table {
             part.shown.clone(),
             pid.map_or("-".into(), |pid| pid.to_string()),
             part.port.to_string(),
-            health(&client, part, pid).await.to_owned(),
+            health(&client, part, pid).await,
             pid.and_then(|pid| processes.uptime(pid)).map_or("-".into(), uptime),
             megabytes(memory),
             part.restarts.to_string(),
@@ -55,21 +55,28 @@ pub(crate) fn plain_table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-async fn health(client: &Client, part: &PartState, pid: Option<u32>) -> &'static str {
+async fn health(client: &Client, part: &PartState, pid: Option<u32>) -> String {
     if pid.is_none() {
-        return "down";
+        return "down".into();
     }
     let is_service = Service::ALL.iter().any(|service| part.name.split('-').next() == Some(service.name()));
     if !is_service {
         let connected = tokio::net::TcpStream::connect(("127.0.0.1", part.port)).await;
-        return if connected.is_ok() { "up" } else { "silent" };
+        return if connected.is_ok() { "up" } else { "silent" }.into();
     }
     let request = client.get(format!("http://127.0.0.1:{}/health/ready", part.port)).timeout(PATIENCE);
     match request.send().await {
-        Ok(answer) if answer.status().is_success() => "ready",
-        Ok(_) => "not ready",
-        Err(_) => "silent",
+        Ok(answer) if answer.status().is_success() => "ready".into(),
+        Ok(answer) => format!("not ready: {}", lacking(answer).await),
+        Err(_) => "silent".into(),
     }
+}
+
+/// What a service that is not ready says it lacks.
+async fn lacking(answer: reqwest::Response) -> String {
+    let problem: Option<serde_json::Value> = answer.json().await.ok();
+    let detail = problem.and_then(|problem| Some(problem["detail"].as_str()?.to_owned()));
+    detail.unwrap_or_else(|| "it does not say why".into())
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -134,7 +134,19 @@ impl Shop {
         Ok(())
     }
 
-    /// Lets the part `name` start again, after [`Shop::take_down`].
+    /// Has the part `name` end by itself, told by SIGTERM, and keeps it down until [`Shop::bring_up`].
+    ///
+    /// # Errors
+    /// [`ShopError::UnknownPart`].
+    pub async fn end(&self, name: &str) -> Result<(), ShopError> {
+        let process = self.process(name)?;
+        self.roster.keep_down(name);
+        process.terminate();
+        process.ended().await;
+        Ok(())
+    }
+
+    /// Lets the part `name` start again, after [`Shop::take_down`] or [`Shop::end`].
     pub fn bring_up(&self, name: &str) {
         self.roster.let_up(name);
     }

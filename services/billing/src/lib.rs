@@ -36,10 +36,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use contracts::Topic;
-use messaging::Broker;
 use messaging::consumer::Consumer;
-use messaging::postgres::{Offsets, relay, slot};
+use messaging::postgres::{self, Offsets, relay, slot};
+use messaging::{Broker, Pulse};
 use service::clock::Clock;
+use service::health::{Health, keep_asking, keep_asking_broker};
 use service::tasks::Tasks;
 use service::topics;
 use sqlx::PgPool;
@@ -90,14 +91,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let batch_max = usize::try_from(config.batch_max)?;
     let consumer = Consumer::new(broker.clone(), &group, &reads, Offsets::new(pool.clone()), batch_max);
     let consumer = consumer.parked_keys_max(config.parked_keys_max);
+    let health = Health::until(&stop).consumes("consumer", consumer.pulse());
     tasks.spawn("consumer", consumer.run(commands, stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
-    let relay_config = relay::RelayConfig { database_url, slot, source: SERVICE.to_owned(), topics: topics::specs() };
-    tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker, stop.clone()));
-    let stopping = stop.clone();
+    let pulse = Pulse::new();
+    let health = health.relays(pulse.clone());
+    let (source, topics) = (SERVICE.to_owned(), topics::specs());
+    let relay_config = relay::RelayConfig { database_url, slot, source, topics, pulse };
+    tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker.clone(), stop.clone()));
+    let (database, kafka) = (Pulse::new(), Pulse::new());
+    let health = health.reaches("database", database.clone()).reaches("broker", kafka.clone());
+    let asked = pool.clone();
+    tasks.spawn(
+        "database probe",
+        keep_asking("database", database, move || postgres::answers(asked.clone()), stop.clone()),
+    );
+    tasks.spawn("broker probe", keep_asking_broker(broker, kafka, stop.clone()));
     let metrics_for = verifier.clone();
     let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, work: TaskTracker::new() })
-        .merge(web::health::routes(move || !stopping.is_cancelled()))
+        .merge(web::health::routes(move || health.parts()))
         .merge(web::metrics::routes(metrics_for, service::metrics::render));
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));

@@ -28,9 +28,18 @@ mod writer;
 
 use anyhow::Context;
 use axum::extract::FromRef;
-use messaging::{Broker, consumer::Consumer};
+use messaging::{
+    Broker, Pulse,
+    consumer::Consumer,
+    mongo::{self, relay},
+};
 use mongodb::Database;
-use service::{clock::Clock, tasks::Tasks, topics};
+use service::{
+    clock::Clock,
+    health::{Health, keep_asking, keep_asking_broker},
+    tasks::Tasks,
+    topics,
+};
 use tokio::net::TcpListener;
 use web::access::Verifier;
 
@@ -69,7 +78,7 @@ impl FromRef<App> for Verifier {
 /// # Errors
 /// Whatever the database says.
 pub async fn prepare(db: &Database) -> mongodb::error::Result<()> {
-    messaging::mongo::prepare(db).await?;
+    mongo::prepare(db).await?;
     store::prepare(db).await
 }
 
@@ -93,18 +102,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         writing.await;
         anyhow::Ok(())
     });
-    let offsets = messaging::mongo::Offsets::new(db.clone());
+    let offsets = mongo::Offsets::new(db.clone());
     let group = format!("{}{SERVICE}", broker.prefix);
     let consumer = Consumer::new(broker.clone(), &group, &[commands::TOPIC], offsets, config.batch_max as usize);
     let consumer = consumer.parked_keys_max(config.parked_keys_max);
+    let (relay_pulse, database, kafka) = (Pulse::new(), Pulse::new(), Pulse::new());
+    let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
+    let health = health.reaches("database", database.clone()).reaches("broker", kafka.clone());
     tasks.spawn("consumer", consumer.run(app.commands(), stop.clone()));
+    let asked = db.clone();
+    tasks.spawn(
+        "database probe",
+        keep_asking("database", database, move || mongo::answers(asked.clone()), stop.clone()),
+    );
+    tasks.spawn("broker probe", keep_asking_broker(broker.clone(), kafka, stop.clone()));
     let stop_relay = stop.clone();
-    let relay = async move { messaging::mongo::relay::run(db, broker, SERVICE, &topics::specs(), stop_relay).await };
-    tasks.spawn("relay", relay);
-    let stopping = stop.clone();
+    tasks.spawn(
+        "relay",
+        async move { relay::run(db, broker, SERVICE, &topics::specs(), relay_pulse, stop_relay).await },
+    );
     let verifier = app.verifier.clone();
     let router = http::router(app)
-        .merge(web::health::routes(move || !stopping.is_cancelled()))
+        .merge(web::health::routes(move || health.parts()))
         .merge(web::metrics::routes(verifier, service::metrics::render));
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));

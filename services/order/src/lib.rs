@@ -30,17 +30,18 @@ mod sagas;
 mod settled;
 mod store;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::Context;
 use messaging::{
+    Pulse,
     consumer::Consumer,
-    postgres::{Offsets, relay, slot},
+    postgres::{self, Offsets, relay, slot},
 };
-use service::tasks::Tasks;
+use service::{
+    health::{Health, keep_asking, keep_asking_broker},
+    tasks::Tasks,
+};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use web::access::Verifier;
 
@@ -86,31 +87,40 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         slot,
         source: "order".into(),
         topics: service::topics::specs(),
+        pulse: Pulse::new(),
     };
+    let health = Health::until(&stop).relays(relay_config.pulse.clone());
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
     let group = |name: &str| format!("{}{name}", config.topic_prefix);
     let consumer = |group: String, topics: &[&str]| {
         let consumer = Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
         consumer.parked_keys_max(config.parked_keys_max)
     };
-    tasks.spawn("answers", consumer(group("order"), &answers::TOPICS).run(Answers(app.clone()), stop.clone()));
-    tasks.spawn(
-        "catalogue",
-        consumer(group("order-catalogue"), &[catalogue::TOPIC]).run(Catalogue(app.clone()), stop.clone()),
-    );
+    let reads_answers = consumer(group("order"), &answers::TOPICS);
+    let reads_catalogue = consumer(group("order-catalogue"), &[catalogue::TOPIC]);
+    let health = health.consumes("answers", reads_answers.pulse()).consumes("catalogue", reads_catalogue.pulse());
+    tasks.spawn("answers", reads_answers.run(Answers(app.clone()), stop.clone()));
+    tasks.spawn("catalogue", reads_catalogue.run(Catalogue(app.clone()), stop.clone()));
     tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
     tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
     let listener = tokio::net::TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("{} cannot be listened on", config.http_addr))?;
-    let (complete, stopping) = (Arc::new(AtomicBool::new(false)), stop.clone());
-    let offsets = Offsets::new(db);
-    tasks.spawn("catalogue watch", catalogue::watch(broker, offsets, Arc::clone(&complete), stop.clone()));
-    let ready = move || complete.load(Ordering::Relaxed) && !stopping.is_cancelled();
+    let complete = Arc::new(AtomicBool::new(false));
+    let offsets = Offsets::new(db.clone());
+    tasks.spawn("catalogue watch", catalogue::watch(broker.clone(), offsets, Arc::clone(&complete), stop.clone()));
+    let (database, kafka) = (Pulse::new(), Pulse::new());
+    let health = health.completes("copy of the catalogue", complete);
+    let health = health.reaches("database", database.clone()).reaches("broker", kafka.clone());
+    tasks.spawn(
+        "database probe",
+        keep_asking("database", database, move || postgres::answers(db.clone()), stop.clone()),
+    );
+    tasks.spawn("broker probe", keep_asking_broker(broker, kafka, stop.clone()));
     let verifier = app.verifier.clone();
     let routes = http::routes(app)
-        .merge(web::health::routes(ready))
+        .merge(web::health::routes(move || health.parts()))
         .merge(web::metrics::routes(verifier, service::metrics::render));
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, routes, stop));

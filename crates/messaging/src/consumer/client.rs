@@ -33,7 +33,7 @@ pub(super) fn connect(broker: &Broker, group: &str) -> Result<Client, KafkaError
         .client_config()
         .set("group.id", group)
         .set("session.timeout.ms", "6000")
-        .set("heartbeat.interval.ms", "1500")
+        .set("heartbeat.interval.ms", "500") // When a member leaves, the others learn it at their next.
         .set("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
         .set("auto.offset.reset", "error")
         .set("enable.auto.commit", "true")

@@ -96,6 +96,9 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             if !self.unloaded.is_empty() && Instant::now() >= self.load_at {
                 self.load()?;
             }
+            if self.unloaded.is_empty() {
+                self.settings.pulse.works();
+            }
             self.replay_marked()?;
             // The client goes on fetching meanwhile.
             std::thread::sleep(self.pace.next().saturating_duration_since(Instant::now()));

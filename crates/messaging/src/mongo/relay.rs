@@ -25,7 +25,7 @@ use std::{
 };
 
 use bson::Document;
-use futures::{FutureExt, StreamExt, stream::FuturesOrdered};
+use futures::{FutureExt, Stream, StreamExt, stream::FuturesOrdered};
 use mongodb::Database;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,10 +37,10 @@ use self::{
     measure::keep_measuring,
     position::{Claim, Position, Standing},
     rescan::Rescan,
-    settling::Settling,
+    settling::{Settled, Settling},
 };
 use crate::{
-    Broker, Loss, TopicSpec,
+    Broker, Loss, Pulse, TopicSpec,
     backoff::Backoff,
     broker::{TopicError, chain},
     generation::Acknowledged,
@@ -62,7 +62,7 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// The most batches sent and not yet acknowledged. All their messages fit into the producer's queue of 100,000, so
 /// sending never waits and renewals stay on time.
 const MAX_IN_FLIGHT: usize = 16;
-/// Giving up the position must not hold up the end of the process.
+/// Neither the last messages nor giving up the position may hold up the end of the process.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A stream that lasted so long has shown that nothing is wrong for good.
 const STEADY: Duration = Duration::from_secs(10);
@@ -86,6 +86,8 @@ pub enum RelayError {
 enum Interruption {
     #[error(transparent)]
     Final(#[from] RelayError),
+    #[error("the relay is told to stop")]
+    Stopped,
     #[error("another relay has taken the position")]
     Displaced,
     #[error("the database's log no longer has the place where the relay stopped")]
@@ -113,8 +115,9 @@ impl From<DeliveryError> for Interruption {
     }
 }
 
-/// Sends the outbox of `db` in the name of `source` until `stop`, starting again by itself after errors. The `topics` are
-/// those it writes; they are made anew when they vanish.
+/// Sends the outbox of `db` in the name of `source` until `stop`, starting again by itself after errors; at `stop`, what
+/// is on its way is waited for, and its place kept, so that whoever takes over sends none of it again. The `topics` are
+/// those it writes; they are made anew when they vanish. `pulse` beats while it streams, or waits for another's end.
 ///
 /// # Errors
 /// [`RelayError`]: what only a person can mend.
@@ -123,17 +126,20 @@ pub async fn run(
     broker: Broker,
     source: &str,
     topics: &[TopicSpec],
+    pulse: Pulse,
     stop: CancellationToken,
 ) -> Result<(), RelayError> {
     let (position, meters) = (Position::of(&db), RelayMeters::of(source));
-    let relay = Relay { position, db, broker, source, topics, meters, confirmed: AtomicU32::new(0) };
-    let ended = stop.run_until_cancelled(async {
-        tokio::select! {
-            ended = relay.run() => ended,
-            never = keep_measuring(&relay.db, &relay.meters) => match never {},
-        }
-    });
-    let ended = ended.await;
+    let relay = Relay { position, db, broker, source, topics, meters, pulse, stop, confirmed: AtomicU32::new(0) };
+    let too_late = async {
+        relay.stop.cancelled().await;
+        sleep(FAREWELL).await;
+    };
+    let ended = tokio::select! {
+        ended = relay.run() => ended,
+        never = keep_measuring(&relay.db, &relay.meters) => match never {},
+        () = too_late => Ok(()),
+    };
     // Whatever the end, another one may begin at once.
     match timeout(FAREWELL, relay.position.give_up()).await {
         Ok(Ok(())) => {}
@@ -142,10 +148,7 @@ pub async fn run(
         }
         Err(_elapsed) => tracing::warn!("the relay's position could not be given up in time; it times out"),
     }
-    match ended {
-        None => Ok(()),
-        Some(Err(error)) => Err(error),
-    }
+    ended
 }
 
 struct Relay<'a> {
@@ -155,16 +158,19 @@ struct Relay<'a> {
     source: &'a str,
     topics: &'a [TopicSpec],
     meters: RelayMeters,
+    pulse: Pulse,
+    stop: CancellationToken,
     /// The server's time of a message that is confirmed, in seconds since 1970; 0 if there is none.
     confirmed: AtomicU32,
 }
 
 impl Relay<'_> {
-    async fn run(&self) -> Result<Infallible, RelayError> {
+    async fn run(&self) -> Result<(), RelayError> {
         let mut backoff = Backoff::new();
         loop {
             let begun = Instant::now();
             let interruption = match self.hold_and_stream().await {
+                Err(Interruption::Stopped) => return Ok(()),
                 Err(Interruption::Final(error)) => return Err(error),
                 Err(interruption) => interruption,
             };
@@ -177,12 +183,15 @@ impl Relay<'_> {
             let wait = backoff.next_wait();
             let wait_ms = wait.as_millis();
             tracing::warn!(error = %chain(&interruption), wait_ms, "the relay was interrupted, it begins again");
-            sleep(wait).await;
+            if self.stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                return Ok(());
+            }
         }
     }
 
     async fn hold_and_stream(&self) -> Result<Infallible, Interruption> {
-        let standing = self.take_position().await?;
+        let taken = self.stop.run_until_cancelled(self.take_position()).await;
+        let standing = taken.unwrap_or(Err(Interruption::Stopped))?;
         let generation = standing.generation;
         let ended = tokio::select! {
             ended = self.stream(standing) => ended,
@@ -228,10 +237,15 @@ impl Relay<'_> {
             let room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
+                () = self.stop.cancelled() => {
+                    self.take_leave(in_flight, settling, &producer).await?;
+                    return Err(Interruption::Stopped);
+                }
                 _ = renewal.tick() => {
                     let settled = settling.settled(Instant::now());
                     let time = settled.as_ref().and_then(|(_, time)| *time);
                     self.renew(settled.map(|(token, _)| (token, producer.acknowledged()))).await?;
+                    self.pulse.works();
                     if let Some(time) = time {
                         self.confirmed.store(time, Ordering::Relaxed);
                         unconfirmed.retain(|sent| *sent > time);
@@ -268,6 +282,23 @@ impl Relay<'_> {
         }
     }
 
+    /// Waits for what is on its way. The token moves past all that is acknowledged, so that whoever takes over sends none of
+    /// it again; what the broker loses of it with its memory, the next relay finds missing.
+    async fn take_leave(
+        &self,
+        mut in_flight: impl Stream<Item = Result<(usize, Option<Settled>), DeliveryError>> + Unpin,
+        mut settling: Settling,
+        producer: &Producer,
+    ) -> Result<(), Interruption> {
+        while let Some(delivered) = in_flight.next().await {
+            let (messages, settled) = delivered?;
+            self.meters.published.increment(messages as u64);
+            settling.acknowledged(settled);
+        }
+        let settled = settling.settled_at_once();
+        self.renew(settled.map(|(token, _)| (token, producer.acknowledged()))).await
+    }
+
     /// Waits until the position is ours.
     async fn take_position(&self) -> Result<Standing, Interruption> {
         let mut waits = false;
@@ -281,6 +312,7 @@ impl Relay<'_> {
                     tracing::info!("another relay streams the outbox; this one waits");
                 }
             }
+            self.pulse.stands_by();
             sleep(LOOK).await;
         }
     }

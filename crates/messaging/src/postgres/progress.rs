@@ -53,6 +53,11 @@ impl Progress {
         self.acknowledged.drain(..ripe).next_back().map(|(_, end)| end)
     }
 
+    /// The end of the last commit that is acknowledged, however lately: there is no time to wait for the broker's disk.
+    pub(super) fn confirm_at_once(&mut self) -> Option<Lsn> {
+        self.acknowledged.drain(..).next_back().map(|(_, end)| end)
+    }
+
     /// Whether everything that was read is confirmed, so that the log up to wherever it was read can be.
     pub(super) fn is_settled(&self) -> bool {
         self.sent.is_empty() && self.acknowledged.is_empty()
@@ -82,6 +87,10 @@ mod tests {
         progress.acknowledged(start + SECOND);
         assert_eq!(progress.confirm(start + CONFIRM_AFTER + SECOND), Some(Lsn(30)));
         assert!(progress.is_settled());
+        progress.sent(1, Some(Lsn(40)));
+        progress.sent(1, Some(Lsn(50)));
+        progress.acknowledged(start);
+        assert_eq!(progress.confirm_at_once(), Some(Lsn(40)), "what is acknowledged, and no more");
     }
 
     #[test]

@@ -69,18 +69,20 @@ async fn empty(pool: &PgPool, part: i16, before: Timestamp) -> sqlx::Result<bool
         let before = before.as_second();
         sqlx::query_scalar::<_, bool>(AssertSqlSafe(newest.clone())).bind(before).fetch_one(conn).await
     };
+    // Always ended here, and not by being dropped, which takes its time: a look is a lock, too, and would be in the way of
+    // the next.
     let mut tx = pool.begin().await?;
     // Without the lock first: nearly always there is nothing to do.
     if !is_old(&mut tx).await? {
-        return Ok(false);
+        return tx.rollback().await.map(|()| false);
     }
     let lock = format!("-- prune::empty: alone\nlock table outbox_{part} in access exclusive mode nowait");
     if let Err(error) = sqlx::query(AssertSqlSafe(lock)).execute(&mut *tx).await {
         tracing::debug!(part, %error, "a part of the outbox is in use");
-        return Ok(false);
+        return tx.rollback().await.map(|()| false);
     }
     if !is_old(&mut tx).await? {
-        return Ok(false);
+        return tx.rollback().await.map(|()| false);
     }
     sqlx::query(AssertSqlSafe(format!("-- prune::empty\ntruncate outbox_{part}"))).execute(&mut *tx).await?;
     tx.commit().await?;

@@ -115,6 +115,7 @@ async fn relay(
         let wait = match ended {
             Ok(()) => return Ok(()),
             Err(StreamError::SlotInUse) => {
+                config.pulse.stands_by();
                 tracing::debug!(slot, "another instance relays, waiting for its slot");
                 TAKEOVER_INTERVAL
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::TopicSpec;
+use crate::{Pulse, TopicSpec};
 
 /// What a relay needs to know. Its `Debug` shows no password.
 #[derive(Clone)]
@@ -15,11 +15,13 @@ pub struct RelayConfig {
     pub source: String,
     /// The topics it writes; made anew when they vanish.
     pub topics: Vec<TopicSpec>,
+    /// Beats while the relay streams, or waits for another's end.
+    pub pulse: Pulse,
 }
 
 impl fmt::Debug for RelayConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database_url: _, slot, source, topics: _ } = self;
+        let Self { database_url: _, slot, source, topics: _, pulse: _ } = self;
         f.debug_struct("RelayConfig").field("slot", slot).field("source", source).finish_non_exhaustive()
     }
 }
@@ -31,8 +33,8 @@ mod tests {
     #[test]
     fn the_password_is_not_shown() {
         let database_url = "postgres://user:canary@host/database".to_owned();
-        let shown =
-            format!("{:?}", RelayConfig { database_url, slot: "slot".into(), source: "order".into(), topics: vec![] });
+        let (slot, source) = ("slot".into(), "order".into());
+        let shown = format!("{:?}", RelayConfig { database_url, slot, source, topics: vec![], pulse: Pulse::new() });
         assert!(shown.contains("slot") && !shown.contains("canary"), "{shown}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use messaging::{Batch, HandleError, Position, postgres::inbox};
+use messaging::{Batch, Condition, HandleError, Position, postgres::inbox};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
@@ -155,12 +155,42 @@ async fn a_fault_of_ours_is_tried_again_whole_and_parks_nothing() {
     let relay = bench.relay();
     commit(&bench.db, &["a", "a", "a"], 1).await;
     eventually("the effects", async || bench.count_effects().await == 3).await;
+    assert_eq!(consumer.condition(), Condition::Works);
     {
         let attempts = attempts.lock().unwrap();
         assert_eq!(attempts[0], attempts[1]);
         assert_eq!(attempts[0], attempts[2]);
     }
     assert_eq!(bench.ask("select count(*) from parked_message where $1 <> ''").await, 0);
+    consumer.stop().await;
+    relay.stop().await;
+    bench.finish().await;
+}
+
+/// It lives, and says that it does not get on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_batch_cannot_be_done_is_silent_until_it_is() {
+    let bench = Bench::new().await;
+    let (mended, db) = (Arc::new(AtomicBool::new(false)), bench.db.clone());
+    let may = Arc::clone(&mended);
+    let consumer = bench.consumer(With(move |batch: Arc<Batch>| {
+        let (may, db) = (Arc::clone(&may), db.clone());
+        async move {
+            if !may.load(Ordering::SeqCst) {
+                return Err(sqlx::Error::PoolTimedOut.into());
+            }
+            let mut tx = db.begin().await?;
+            take(&mut tx, &batch).await?;
+            Ok(tx.commit().await?)
+        }
+    }));
+    let relay = bench.relay();
+    eventually("it waits for messages", async || consumer.condition() == Condition::Works).await;
+    commit(&bench.db, &["a"], 1).await;
+    eventually("it is silent", async || consumer.condition() == Condition::Silent).await;
+    mended.store(true, Ordering::SeqCst);
+    eventually("it works again", async || consumer.condition() == Condition::Works).await;
+    assert_eq!(bench.count_effects().await, 1);
     consumer.stop().await;
     relay.stop().await;
     bench.finish().await;

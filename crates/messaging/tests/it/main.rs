@@ -10,6 +10,7 @@ mod metrics;
 mod parking;
 mod pruning;
 mod relaying;
+mod stopping;
 mod support;
 mod topics;
 mod visible;

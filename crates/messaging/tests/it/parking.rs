@@ -344,18 +344,21 @@ async fn a_replay_is_not_overtaken_whoever_reads_the_partition() {
         rounds += 1;
         bench.smuggle_message("a", "?").await;
         // The last message may have been written: then nothing joins.
-        eventually("the key is parked", async || bench.waiting("a").await > 2 || writing.is_finished()).await;
+        bench.eventually("the key is parked", async || bench.waiting("a").await > 2 || writing.is_finished()).await;
         // Another instance takes over: what it knows of the key, it knows from the database.
         let other = bench.consumer_of_batches(5, Take(bench.db.clone()));
         consumer.stop().await;
         consumer = other;
         let joined = bench.waiting("a").await;
-        eventually("messages join at the other", async || bench.waiting("a").await > joined || writing.is_finished())
+        bench
+            .eventually("messages join at the other", async || {
+                bench.waiting("a").await > joined || writing.is_finished()
+            })
             .await;
-        eventually("it is parked", async || bench.waiting("a").await > 0).await;
+        bench.eventually("it is parked", async || bench.waiting("a").await > 0).await;
         parked::drop(&bench.db, TOPIC, "a", false).await.unwrap();
         parked::replay(&bench.db, TOPIC, "a").await.unwrap();
-        eventually("the key is free", async || bench.waiting("a").await == 0).await;
+        bench.eventually("the key is free", async || bench.waiting("a").await == 0).await;
     }
     writing.await.unwrap();
     assert!(rounds > 1, "{rounds} rounds");

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use messaging::{Outgoing, TooLarge, envelope::LARGEST, postgres::outbox};
+use messaging::{Condition, Outgoing, TooLarge, envelope::LARGEST, postgres::outbox};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -54,7 +54,7 @@ async fn what_commits_takes_effect_once_and_in_order_though_the_relay_dies_midwa
 
     // Nothing is confirmed within the first seconds, so the next relay sends again what this one has sent.
     eventually("some effects", async || bench.count_effects().await > 50).await;
-    relay.stop().await;
+    relay.kill().await;
     let relay = bench.relay();
     let mut dropped = HashSet::new();
     for writer in writers {
@@ -89,9 +89,12 @@ async fn one_replica_relays_and_another_takes_over() {
     commit(&bench.db, &["a"], 1).await;
     eventually("the first relay sends", async || bench.count_effects().await == 1).await;
     let second = bench.relay();
+    eventually("the second waits", async || second.condition() == Condition::StandsBy).await;
+    assert_eq!(first.condition(), Condition::Works);
     first.stop().await;
     commit(&bench.db, &["a"], 2).await;
     eventually("the second relay sends", async || bench.count_effects().await == 2).await;
+    assert_eq!(second.condition(), Condition::Works);
     assert_eq!(bench.effects().await["a"], [1, 2]);
     second.stop().await;
     consumer.stop().await;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use messaging::{
-    Batch, Broker, Consumer, HandleError, Handler, Outgoing, Retention, TopicSpec,
+    Batch, Broker, Condition, Consumer, HandleError, Handler, Outgoing, Pulse, Retention, TopicSpec,
     consumer::ConsumerError,
     postgres::{self, inbox, outbox, relay},
 };
@@ -20,6 +20,7 @@ use rdkafka::{
 use sqlx::{PgConnection, PgPool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
 pub(crate) const TOPIC: &str = "events";
@@ -39,12 +40,24 @@ pub(crate) struct Bench {
 pub(crate) struct Running<E> {
     stop: CancellationToken,
     task: JoinHandle<Result<(), E>>,
+    pulse: Pulse,
 }
 
 impl<E: std::fmt::Debug> Running<E> {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        self.task.await.unwrap_err();
+    }
+
+    /// How it is; it may be silent for two seconds.
+    pub(crate) fn condition(&self) -> Condition {
+        self.pulse.condition(Duration::from_secs(2))
     }
 
     /// Waits for an end that nobody asked for.
@@ -65,6 +78,7 @@ impl Bench {
 
     pub(crate) async fn of(postgres: &testkit::TestPostgres, brokers: &str) -> Self {
         recorded();
+        logged();
         let testkit::TestDatabase { url, pool: db } = postgres.database().await;
         let name = url.rsplit_once('/').unwrap().1.to_owned();
         sqlx::raw_sql(include_str!("../../schema.sql")).execute(&db).await.unwrap();
@@ -88,10 +102,11 @@ impl Bench {
             slot: self.name.clone(),
             source: self.name.clone(),
             topics: vec![spec()],
+            pulse: Pulse::new(),
         };
-        let stop = CancellationToken::new();
+        let (pulse, stop) = (config.pulse.clone(), CancellationToken::new());
         let task = tokio::spawn(relay::run(config, self.db.clone(), self.broker.clone(), stop.clone()));
-        Running { stop, task }
+        Running { stop, task, pulse }
     }
 
     pub(crate) fn consumer(&self, handler: impl Handler) -> Running<ConsumerError> {
@@ -111,9 +126,9 @@ impl Bench {
         let offsets = postgres::Offsets::new(self.db.clone());
         let consumer = Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, max_batch);
         let consumer = consumer.parked_keys_max(keys_max);
-        let stop = CancellationToken::new();
+        let (pulse, stop) = (consumer.pulse(), CancellationToken::new());
         let task = tokio::spawn(consumer.run(handler, stop.clone()));
-        Running { stop, task }
+        Running { stop, task, pulse }
     }
 
     /// The position up to which the database may forget its log.
@@ -129,6 +144,10 @@ impl Bench {
     /// To where the log is written, or will be: a commit need not be on the disk when it returns.
     pub(crate) async fn log_end(&self) -> i64 {
         self.ask("select (pg_current_wal_insert_lsn() - '0/0')::bigint where $1 <> ''").await
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(crate) fn slot(&self) -> String {
@@ -218,6 +237,43 @@ impl Bench {
         seen
     }
 
+    /// Waits like [`eventually`], and tells what everything was like if it is not in time.
+    pub(crate) async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds().await {
+            if Instant::now() >= deadline {
+                panic!("not in time: {what}\n{}", self.standing().await);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What is in the outbox and in the topic, how far it is read, what is parked, and what was measured.
+    async fn standing(&self) -> String {
+        let table = async |query: &'static str| {
+            let rows: Vec<String> = sqlx::query_scalar(query).fetch_all(&self.db).await.unwrap();
+            format!("{query}:\n  {}\n", rows.join("\n  "))
+        };
+        let mut told = String::new();
+        for query in [
+            "select max(sequence)::text from outbox",
+            "select row_to_json(place)::text from consumer_offset place order by topic, partition",
+            "select row_to_json(relay)::text from relay",
+            "select row_to_json(slot)::text from pg_replication_slots slot where database = current_database()",
+            "select concat(key, ' up to ', max(n), ', ', count(*)) from effect group by key order by key",
+            "select concat(topic, '/', partition, '@', place, ' ', key, ' ', reason, ' ', replay)
+             from parked_message order by sequence limit 20",
+            "select concat(state, ' ', wait_event, ' since ', now() - state_change, ': ', left(query, 80))
+             from pg_stat_activity where datname = current_database()",
+        ] {
+            told.push_str(&table(query).await);
+        }
+        let ends = self.broker.ends(TOPIC).await;
+        let measured = recorded().render();
+        let ours: Vec<&str> = measured.lines().filter(|line| line.contains(&format!("=\"{}\"", self.name))).collect();
+        format!("{told}the topic's ends: {ends:?}\n{}", ours.join("\n"))
+    }
+
     /// Drops the slot, of which a server has few. The relays must have been stopped.
     pub(crate) async fn finish(self) {
         self.drop_slot().await;
@@ -228,6 +284,13 @@ impl Bench {
 fn recorded() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
+}
+
+/// What relays and consumers say is shown beside a test that fails. `RUST_LOG` says how much.
+fn logged() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("messaging=debug"));
+    // Another test may have been here first.
+    tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().with_ansi(false).try_init().ok();
 }
 
 /// Waits until `holds` says yes.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, doc};
 use messaging::{
-    Broker, Outgoing,
+    Broker, Condition, Outgoing, Pulse,
     mongo::{
         self, Transaction,
         relay::{self, RelayError},
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Arrivals, broker, commit, count, database, eventually, message, spec};
 
 pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// How often a relay renews its position.
+const RENEWAL: Duration = Duration::from_secs(1);
 /// Ten seconds of silence, and then some.
 const TAKEOVER: Duration = Duration::from_secs(12);
 
@@ -24,17 +26,18 @@ const TAKEOVER: Duration = Duration::from_secs(12);
 pub(crate) struct Running {
     stop: CancellationToken,
     task: JoinSet<Result<(), RelayError>>,
+    pulse: Pulse,
 }
 
 impl Running {
     pub(crate) fn start(db: &Database, broker: &Broker) -> Self {
-        let (db, broker, stop) = (db.clone(), broker.clone(), CancellationToken::new());
+        let (db, broker, stop, pulse) = (db.clone(), broker.clone(), CancellationToken::new(), Pulse::new());
         let mut task = JoinSet::new();
         task.spawn({
-            let stop = stop.clone();
-            async move { relay::run(db.clone(), broker, db.name(), &[spec()], stop).await }
+            let (stop, pulse) = (stop.clone(), pulse.clone());
+            async move { relay::run(db.clone(), broker, db.name(), &[spec()], pulse, stop).await }
         });
-        Self { stop, task }
+        Self { stop, task, pulse }
     }
 
     pub(crate) async fn stop(self) {
@@ -77,6 +80,43 @@ async fn all_that_is_committed_arrives_in_order_across_a_restart() {
         let put: Vec<_> = committed.iter().filter(|message| message.key == *key).map(|message| message.id).collect();
         assert_eq!(arrivals.in_effect(key), put, "the order of key {key}");
     }
+}
+
+/// The one relay that streams, taken out of `relays`; the others stand by.
+async fn the_one_that_streams(relays: &mut Vec<Running>) -> Running {
+    let at = eventually("one streams, and the others stand by", 2 * SOON, async || {
+        let conditions: Vec<Condition> = relays.iter().map(|relay| relay.pulse.condition(2 * RENEWAL)).collect();
+        let waiting = conditions.iter().filter(|one| **one == Condition::StandsBy).count();
+        let at = conditions.iter().position(|one| *one == Condition::Works)?;
+        (waiting + 1 == relays.len()).then_some(at)
+    })
+    .await;
+    relays.remove(at)
+}
+
+#[tokio::test]
+async fn of_three_relays_one_streams_and_one_that_is_stopped_leaves_nothing_to_send_again() {
+    let (db, broker) = (database().await, broker().await);
+    let mut arrivals = Arrivals::of(&broker);
+    let mut relays: Vec<Running> = (0..3).map(|_| Running::start(&db, &broker)).collect();
+    let keys: Vec<String> = (0..7).map(|n| n.to_string()).collect();
+    let mut committed: Vec<Outgoing> = Vec::new();
+    for _ in 0..2 {
+        let streams = the_one_that_streams(&mut relays).await;
+        write(&db, &keys, 20, &mut committed).await;
+        let told = Instant::now();
+        let (stopped, ()) = tokio::join!(
+            async {
+                streams.stop().await;
+                told.elapsed()
+            },
+            write(&db, &keys, 20, &mut committed)
+        );
+        arrivals.wait_for(&committed, SOON).await;
+        eprintln!("stopped in {stopped:?}, and all of the next had arrived {:?} after that was told", told.elapsed());
+    }
+    assert_eq!(arrivals.seen.len(), committed.len(), "nothing is sent twice");
+    the_one_that_streams(&mut relays).await.stop().await;
 }
 
 /// How many messages a relay with this token would send.

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use web::{
     extract::Json,
-    health,
+    health::{self, Part},
     problem::{FieldError, Problem, ProblemType},
     serve::{GRACE, REQUEST_TIMEOUT, serve},
 };
@@ -106,13 +106,20 @@ async fn a_problem_shows_what_it_was_given_and_no_more() {
 
 #[tokio::test]
 async fn health_tells_alive_from_ready() {
-    for (ready, status) in [(true, 200), (false, 503)] {
-        let router: Router = health::routes(move || ready);
+    let part = |name, says, is_ready| Part { name, says, is_ready };
+    let relay = part("relay", "stands by", true);
+    let ask = async |parts: Vec<Part>| {
+        let router: Router = health::routes(move || parts.clone());
         let live = get_from(&router, "/health/live").await;
         assert_eq!((live.status.as_u16(), live.body), (200, json!({"status": "live"})));
-        assert_eq!(get_from(&router, "/health/ready").await.status.as_u16(), status);
-    }
-    get_from(&health::routes(|| false), "/health/ready").await.is_problem(503, "not_ready");
+        get_from(&router, "/health/ready").await
+    };
+    let ready = ask(vec![part("database", "reached", true), relay]).await;
+    let all = json!({"status": "ready", "parts": ["database: reached", "relay: stands by"]});
+    assert_eq!((ready.status.as_u16(), ready.body), (200, all));
+    let lacking = ask(vec![part("database", "away", false), relay, part("process", "stops", false)]).await;
+    lacking.is_problem(503, "not_ready");
+    assert_eq!(lacking.body["detail"], "database: away, process: stops");
 }
 
 /// A server at a free port of loopback, whose one handler says when a request has come and waits to be let go.
@@ -176,7 +183,10 @@ async fn a_request_that_does_not_end_does_not_keep_the_server() {
 async fn it_is_not_ready_before_it_is_gone() {
     let stop = CancellationToken::new();
     let stopping = stop.clone();
-    let router: Router = health::routes(move || !stopping.is_cancelled());
+    let router: Router = health::routes(move || {
+        let is_ready = !stopping.is_cancelled();
+        vec![Part { name: "process", says: "as told", is_ready }]
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let ask = async || {

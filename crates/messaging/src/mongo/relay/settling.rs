@@ -35,8 +35,19 @@ impl Settling {
         }
         let settled = self.waiting.partition_point(|(since, _)| *since + SETTLED_AFTER <= now);
         let settled = self.waiting.drain(..settled).map(|(_, settled)| settled);
-        settled.reduce(|earlier, (token, time)| (token, time.or(earlier.1)))
+        settled.reduce(newest)
     }
+
+    /// The newest token of all, however lately it was acknowledged: there is no time to wait for the broker's disk.
+    pub(super) fn settled_at_once(&mut self) -> Option<Settled> {
+        let waiting = self.waiting.drain(..).map(|(_, settled)| settled);
+        waiting.chain(self.latest.take()).reduce(newest)
+    }
+}
+
+/// The later of two, with the time of the last message of both.
+fn newest(earlier: Settled, (token, time): Settled) -> Settled {
+    (token, time.or(earlier.1))
 }
 
 #[cfg(test)]
@@ -64,5 +75,7 @@ mod tests {
             "the newest of those that are settled"
         );
         assert_eq!(settling.settled(after(60)), None, "each once");
+        settling.acknowledged(token(5));
+        assert_eq!(settling.settled_at_once(), token(5));
     }
 }

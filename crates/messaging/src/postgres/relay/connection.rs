@@ -56,6 +56,7 @@ fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pulse;
 
     #[test]
     fn the_connection_is_read_from_the_url() {
@@ -64,6 +65,7 @@ mod tests {
             slot: "outbox".into(),
             source: "order".into(),
             topics: vec![],
+            pulse: Pulse::new(),
         };
         let read = replication_config(&config).unwrap();
         assert_eq!((read.host.as_str(), read.port), ("db.example", 6543));

@@ -44,6 +44,7 @@ impl Stream {
         while let Some(chunk) = rows.try_next().await.map_err(|error| error.1)? {
             let messages: Vec<Committed> = chunk.into_iter().map(Committed::from).collect();
             count += messages.len();
+            self.pulse.works();
             self.hand_over(messages, None).await?;
             while !self.has_room() {
                 self.acknowledge_oldest().await?;

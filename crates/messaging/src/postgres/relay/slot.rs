@@ -117,6 +117,16 @@ async fn skip_an_empty_outbox(pool: &PgPool, slot: &str) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Up to where the log is confirmed, as far as table `relay` knows; the log's beginning, if it does not.
+pub(super) async fn confirmed(pool: &PgPool, slot: &str) -> sqlx::Result<Lsn> {
+    let known: Option<Option<i64>> =
+        sqlx::query_scalar("-- slot::confirmed\nselect (confirmed - '0/0')::bigint from relay where slot = $1")
+            .bind(slot)
+            .fetch_optional(pool)
+            .await?;
+    Ok(Lsn(known.flatten().unwrap_or(0).cast_unsigned()))
+}
+
 /// Where `slot` stands. Ask while reading it: then nobody else moves it.
 pub(super) async fn standing(pool: &PgPool, slot: &str) -> sqlx::Result<Standing> {
     let (confirmed, known, generation, acknowledged): (i64, Option<i64>, i64, Json<Acknowledged>) = sqlx::query_as(

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
 use rdkafka::error::KafkaError;
 use sqlx::PgPool;
-use tokio::time::{MissedTickBehavior, interval, interval_at};
+use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     slot::{self, Known},
 };
 use crate::{
-    Broker, Loss,
+    Broker, Loss, Pulse,
     broker::TopicError,
     meters::RelayMeters,
     postgres::{
@@ -43,8 +43,12 @@ const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 const IDLE_CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two looks whether the topics still have what they had: one to which nothing is sent tells no producer.
 const LOOK_FOR_LOSSES: Duration = Duration::from_secs(5);
+/// How long such a look may take: nothing is read or sent meanwhile.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// The log counts microseconds since the year 2000.
 const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// How long the last messages may take once the relay is told to stop.
+const FAREWELL: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a stream ended. All of it mends itself or an operator mends it.
@@ -79,7 +83,7 @@ impl From<DeliveryError> for StreamError {
     }
 }
 
-/// Reads and sends until `stop` or the first error. The producer lives as long as the stream: after a failed delivery
+/// Reads and sends until `stop` or the first error; at `stop`, what is on its way is waited for and confirmed. The producer lives as long as the stream: after a failed delivery
 /// nothing it holds may be sent any more.
 pub(super) async fn stream(
     replication: ReplicationConfig,
@@ -89,7 +93,9 @@ pub(super) async fn stream(
     meters: &RelayMeters,
     stop: &CancellationToken,
 ) -> Result<(), StreamError> {
-    let mut client = ReplicationClient::connect(replication).await?;
+    // The slot hears late of what is confirmed, and in a crash forgets it; we know it, and have it left out.
+    let confirmed = slot::confirmed(pool, &config.slot).await?;
+    let mut client = ReplicationClient::connect(replication.with_start_lsn(confirmed)).await?;
     let begun = stop.run_until_cancelled(begin(&mut client, config, pool, broker, meters)).await;
     let ended = match begun {
         None => None,
@@ -97,13 +103,15 @@ pub(super) async fn stream(
         Some(Ok(mut stream)) => {
             let confirmed = Arc::clone(&stream.confirmed_time);
             let _streaming = meters.streams(stream.known.generation);
-            let ended = stop.run_until_cancelled(async {
-                tokio::select! {
-                    ended = stream.run(&mut client) => ended,
-                    never = keep_pruning(pool, &confirmed) => match never {},
-                }
-            });
-            let ended = ended.await;
+            let too_late = async {
+                stop.cancelled().await;
+                sleep(FAREWELL).await;
+            };
+            let ended = tokio::select! {
+                ended = stream.run(&mut client, stop) => Some(ended),
+                never = keep_pruning(pool, &confirmed) => match never {},
+                () = too_late => None,
+            };
             if let Some(Err(StreamError::Loss(loss))) = &ended {
                 begin_generation(pool, config, stream.known.generation, loss).await?;
             }
@@ -144,6 +152,7 @@ async fn begin(
         pool: pool.clone(),
         broker: broker.clone(),
         meters: meters.clone(),
+        pulse: config.pulse.clone(),
         producer,
         decoder: Decoder::default(),
         deliveries: VecDeque::new(),
@@ -169,6 +178,7 @@ pub(super) struct Stream {
     pub(super) pool: PgPool,
     broker: Broker,
     pub(super) meters: RelayMeters,
+    pub(super) pulse: Pulse,
     producer: Producer,
     decoder: Decoder,
     /// In the order they were sent, like what `progress` knows of them.
@@ -203,7 +213,7 @@ struct Read {
 }
 
 impl Stream {
-    async fn run(&mut self, client: &mut ReplicationClient) -> Result<(), StreamError> {
+    async fn run(&mut self, client: &mut ReplicationClient, stop: &CancellationToken) -> Result<(), StreamError> {
         if let Some(begin) = self.gap_before.take() {
             self.rescan(begin).await?;
         }
@@ -216,17 +226,33 @@ impl Stream {
             let room = self.has_room();
             tokio::select! {
                 biased;
+                () = stop.cancelled() => return self.take_leave().await,
                 delivered = oldest(&mut self.deliveries) => {
                     delivered?;
                     self.acknowledged();
                 }
-                _ = confirm.tick() => self.confirm(client).await?,
+                _ = confirm.tick() => {
+                    self.pulse.works();
+                    self.confirm(client).await?;
+                }
                 _ = look.tick(), if self.deliveries.is_empty() => self.look_for_losses().await?,
                 event = client.recv(), if room => {
                     self.take_all(client, event?)?;
                     self.send().await?;
                 }
             }
+        }
+    }
+
+    /// Reads no more, and waits for what is on its way. All that is acknowledged is confirmed, so that whoever takes over
+    /// sends none of it again; what the broker loses of it with its memory, the next relay finds missing.
+    async fn take_leave(&mut self) -> Result<(), StreamError> {
+        while !self.deliveries.is_empty() {
+            self.acknowledge_oldest().await?;
+        }
+        match self.progress.confirm_at_once() {
+            Some(end) => self.write_down(end).await,
+            None => Ok(()),
         }
     }
 
@@ -317,14 +343,7 @@ impl Stream {
         let Some(end) = ripe.or(idle.map(|(end, _)| end)) else { return Ok(()) };
         self.idle_end = None;
         self.confirmed_at = now;
-        let acknowledged = self.producer.acknowledged();
-        // The slot forgets in a crash of the database what it heard last; then we know more.
-        if self.known.confirmed.is_none_or(|known| known < end) {
-            if !slot::confirm(&self.pool, &self.slot, &self.known, end, &acknowledged).await? {
-                return Err(StreamError::Displaced);
-            }
-            self.known.confirmed = Some(end);
-        }
+        self.write_down(end).await?;
         client.update_applied_lsn(end);
         let confirmed = self.commits.partition_point(|(commit, _)| *commit <= end);
         let commit = self.commits.drain(..confirmed).next_back().or(idle.filter(|_| ripe.is_none()));
@@ -335,12 +354,25 @@ impl Stream {
         Ok(())
     }
 
+    /// Everything up to `end` is confirmed, as far as table `relay` knows. The slot may know less: it forgets in a crash of
+    /// the database what it heard last.
+    async fn write_down(&mut self, end: Lsn) -> Result<(), StreamError> {
+        if self.known.confirmed.is_none_or(|known| known < end) {
+            let acknowledged = self.producer.acknowledged();
+            if !slot::confirm(&self.pool, &self.slot, &self.known, end, &acknowledged).await? {
+                return Err(StreamError::Displaced);
+            }
+            self.known.confirmed = Some(end);
+        }
+        Ok(())
+    }
+
     async fn look_for_losses(&self) -> Result<(), StreamError> {
-        match self.producer.acknowledged().loss(&self.broker).await {
-            Ok(Some(loss)) => Err(StreamError::Loss(loss)),
-            Ok(None) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "Kafka cannot be asked what it still has");
+        match timeout(LOOK_PATIENCE, self.producer.acknowledged().loss(&self.broker)).await {
+            Ok(Ok(Some(loss))) => Err(StreamError::Loss(loss)),
+            Ok(Ok(None)) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!("Kafka cannot be asked what it still has");
                 Ok(())
             }
         }

@@ -1,0 +1,142 @@
+//! A replica that is told to stop leaves nothing to be done again, and the other goes on at once.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contracts::topic::TOPICS;
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    message::Headers as _,
+};
+use shop::Service;
+use tokio::{task::JoinSet, time::sleep};
+
+use super::world::{World, many};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A replica that is told to stop is replaced sooner than one that is only silent can be given up: 6 s.
+const AT_ONCE: Duration = Duration::from_secs(4);
+const SILENCE: Duration = Duration::from_secs(6);
+
+impl World {
+    async fn counted(&self, process: &str, metric: &str) -> f64 {
+        self.shop.metric(process, metric).await.ok().flatten().unwrap_or(0.0)
+    }
+
+    /// Of the two processes of `service`, the one that streams the outbox, and the other.
+    async fn relays(&self, service: &str) -> (String, String) {
+        let (one, two) = (service.to_owned(), format!("{service}-2"));
+        let begun = Instant::now();
+        loop {
+            let streams = "messaging_relay_streaming";
+            match (self.counted(&one, streams).await == 1.0, self.counted(&two, streams).await == 1.0) {
+                (true, false) => return (one, two),
+                (false, true) => return (two, one),
+                _ => assert!(begun.elapsed() < PATIENCE, "one relay of {service} streams"),
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How long after `since` the relay of `process` streams, and it reads all partitions.
+    async fn takes_over(&self, process: &str, assigned_before: usize, since: Instant) -> (Duration, Duration) {
+        let (mut streams, mut reads) = (None, None);
+        while streams.is_none() || reads.is_none() {
+            assert!(since.elapsed() < PATIENCE, "{process} takes over: {streams:?}, {reads:?}");
+            if streams.is_none() && self.counted(process, "messaging_relay_streaming").await == 1.0 {
+                streams = Some(since.elapsed());
+            }
+            if reads.is_none() && self.assignments(process) > assigned_before {
+                reads = Some(since.elapsed());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        (streams.unwrap(), reads.unwrap())
+    }
+
+    /// How often `process` was given all partitions of the commands; of the answers of both services, if it orders.
+    fn assignments(&self, process: &str) -> usize {
+        let (service, _) = process.split_once('-').unwrap_or((process, ""));
+        let partitions = contracts::topic::PARTITIONS * if service == "order" { 2 } else { 1 };
+        let (group, all) = (format!("group=\"{service}\""), format!("partitions={partitions}"));
+        let is_all = |line: &&str| line.contains(&group) && line.ends_with(&all);
+        self.log(process).lines().filter(|line| line.contains("partitions are assigned")).filter(is_all).count()
+    }
+
+    /// The messages of all topics: how many there are, and how many differ.
+    fn messages(&self) -> (usize, usize) {
+        let brokers = &self.shop.state().stores.brokers;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("group.id", "reads all").set("enable.partition.eof", "true");
+        let reader: BaseConsumer = config.create().unwrap();
+        let mut all = TopicPartitionList::new();
+        for topic in TOPICS {
+            for partition in 0..contracts::topic::PARTITIONS {
+                all.add_partition_offset(topic.name, partition, Offset::Beginning).unwrap();
+            }
+        }
+        reader.assign(&all).unwrap();
+        let (mut count, mut ids, mut ends) = (0, HashSet::new(), 0);
+        while ends < all.count() {
+            match reader.poll(PATIENCE).expect("the broker answers") {
+                Ok(message) => {
+                    let id = message.headers().unwrap().iter().find(|header| header.key == "ce_id").unwrap();
+                    ids.insert(id.value.unwrap().to_vec());
+                    count += 1;
+                }
+                Err(KafkaError::PartitionEOF(_)) => ends += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        (count, ids.len())
+    }
+}
+
+/// Of each service, the replica that streams the outbox is told to stop while orders are on their way; and then it is killed.
+#[tokio::test]
+async fn a_replica_that_is_told_to_stop_leaves_nothing_to_do_again_and_the_other_goes_on_at_once() {
+    let world = Arc::new(World::new("stopping", 2).await);
+    world.product("STOP", 9_999).await;
+    many(&world, "STOP", 50).await;
+    let gently = replaced(&world, async |name| world.shop.end(name).await.unwrap()).await;
+    let (messages, different) = world.messages();
+    assert!(messages > 1_000, "{messages} messages");
+    assert_eq!(messages, different, "no message is sent twice");
+    for process in ["order", "order-2", "inventory", "inventory-2", "billing", "billing-2"] {
+        for counted in ["messaging_duplicates_dropped_total", "messaging_fenced_total"] {
+            assert_eq!(world.counted(process, counted).await, 0.0, "{process}: {counted}");
+        }
+    }
+    let by_force = replaced(&world, async |name| world.shop.take_down(name).await.unwrap()).await;
+    world.audit().await;
+    eprintln!("relay streams, partitions are read, after SIGTERM {gently:?}, after SIGKILL {by_force:?}");
+    assert!(gently.iter().all(|(relay, reads)| *relay < AT_ONCE && *reads < AT_ONCE), "{gently:?}");
+    assert!(by_force.iter().all(|(_, reads)| *reads > SILENCE - Duration::from_secs(2)), "{by_force:?}");
+}
+
+/// Has `end` end the streaming replica of each service under load; how soon the other's relay streams, and it reads all.
+async fn replaced(world: &Arc<World>, end: impl AsyncFn(&str)) -> Vec<(Duration, Duration)> {
+    let mut took = Vec::new();
+    for service in Service::ALL {
+        let (streaming, other) = world.relays(service.name()).await;
+        let mut buying = JoinSet::new();
+        let customers = Arc::clone(world);
+        buying.spawn(async move { many(&customers, "STOP", 100).await });
+        sleep(Duration::from_millis(300)).await;
+        let assigned = world.assignments(&other);
+        let told = Instant::now();
+        let ended = end(&streaming);
+        let (times, ()) = tokio::join!(world.takes_over(&other, assigned, told), ended);
+        took.push(times);
+        world.shop.bring_up(&streaming);
+        let orders = buying.join_next().await.unwrap().unwrap();
+        assert_eq!(orders.len(), 100);
+        tokio::time::timeout(PATIENCE, world.shop.all_up()).await.unwrap();
+    }
+    took
+}
