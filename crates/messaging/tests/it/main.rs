@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests have no database when they are built, and no task supervisor")]
 
+mod backlog;
 mod consuming;
+mod example;
 mod generations;
+mod letters;
 mod losing;
 mod measure;
 mod metrics;
