@@ -11,7 +11,7 @@
 //! writer has found that the topic lost messages, and sends all again. What is read twice, the inbox drops. Each of these
 //! is logged in one line.
 //!
-//! **What a message at fault does.** It is parked, see [`parked`](crate::parked), and reading goes on with the others. A
+//! **What a message at fault does.** It is parked, see [`parked`], and reading goes on with the others. A
 //! batch whose handler cannot say which of its messages it was is done in halves, each in its own transaction, until the
 //! guilty one is alone. Parked messages that an operator has marked are taken in by the member that reads their
 //! partition, between two batches and through the same handler.

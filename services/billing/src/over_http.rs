@@ -1,7 +1,7 @@
 //! The payment provider over HTTP. Whatever is not a whole answer, in time, is [`Unclear`]: it is asked about later.
 //!
-//! A circuit breaker stands before it: when half of the last [`CALLS_LOOKED_AT`] calls found no working provider, none is
-//! made for [`PAUSE`], and then a few at first. An intent whose call was not made is put off like any other. A call that
+//! A circuit breaker stands before it: when half of the last `CALLS_LOOKED_AT` calls found no working provider, none is
+//! made for `PAUSE`, and then a few at first. An intent whose call was not made is put off like any other. A call that
 //! takes too long while others are answered is slow, and says nothing against the provider.
 
 use std::sync::Arc;

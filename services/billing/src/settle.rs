@@ -6,7 +6,7 @@
 //! unclear answer put off, and what a process that died had taken. Taken twice is harmless, for the key is the same.
 //!
 //! Two loops: one calls, one books. The booking loop writes all outcomes that are there in one transaction and never
-//! waits for one that is not, and calls have room in two [lanes](crate::lanes), so a slow call holds back its own order
+//! waits for one that is not, and calls have room in two `lanes`, so a slow call holds back its own order
 //! only.
 
 //!
