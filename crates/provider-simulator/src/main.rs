@@ -2,7 +2,8 @@
 
 use clap::Parser;
 
-#[tokio::main]
+// One thread is enough, and spares the waking of another for each call.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = provider_simulator::Config::parse();
     service::telemetry::init("provider-simulator");
