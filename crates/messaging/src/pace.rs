@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 /// How long to gather after a batch of two. It grows with the square root of what the batch had beyond its first record.
-const STEP: Duration = Duration::from_millis(8);
+const STEP: Duration = Duration::from_millis(12);
 /// The longest time between the beginnings of two batches.
-const LONGEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// Makes batches grow under load, because a transaction costs about the same whatever is in it.
 ///
-/// Between the beginnings of two batches lie 8 ms times the square root of what the first one had beyond one record, at
-/// most 100 ms; what comes meanwhile shares the next transaction. So the time to gather is in proportion to the rate at
-/// which records come (`n = rate * time` and `time = 8 ms * sqrt(n)` give `time = 64 us * rate`, rate in 1/s), and both
+/// Between the beginnings of two batches lie 12 ms times the square root of what the first one had beyond one record, at
+/// most 250 ms; what comes meanwhile shares the next transaction. So the time to gather is in proportion to the rate at
+/// which records come (`n = rate * time` and `time = 12 ms * sqrt(n)` give `time = 144 us * rate`, rate in 1/s), and both
 /// ends come out well: whatever comes alone waits for nothing, and the busier it is, the cheaper is each record. After
 /// a batch that was full there is no waiting, for more is there already.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn the_larger_a_batch_the_longer_the_next_gathers() {
         let millis: Vec<u128> = [0, 1, 2, 5, 17, 101, usize::MAX].map(|n| gathering(n).as_millis()).to_vec();
-        assert_eq!(millis, [0, 0, 8, 16, 32, 80, 100]);
+        assert_eq!(millis, [0, 0, 12, 24, 48, 120, 250]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The most orders in one transaction.
-const BATCH: usize = 256;
+const BATCH: usize = 500;
 /// The most requests that wait for the next transaction; one more is turned away.
 const QUEUE: usize = 4096;
 /// How often a batch that lost a deadlock is tried.

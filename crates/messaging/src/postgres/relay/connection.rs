@@ -15,7 +15,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// through a commit that falls between its last look and its going to sleep: measured, one in thirty of those that follow
 /// another commit closely, and such a message waited for our next status, up to a second. The price while idle: about 2 %
 /// of a core in a debug build.
-const NUDGE_INTERVAL: Duration = Duration::from_millis(10);
+const NUDGE_INTERVAL: Duration = Duration::from_millis(25);
 
 /// What the client that reads the log is set to.
 pub(super) fn replication_config(config: &RelayConfig) -> Result<ReplicationConfig, RelayError> {
