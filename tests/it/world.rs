@@ -43,7 +43,8 @@ pub(crate) struct Order {
 #[derive(Clone)]
 pub(crate) struct Customer {
     client: reqwest::Client,
-    url: String,
+    /// Of the order service's processes, the one that is asked first in front.
+    urls: Vec<String>,
     token: String,
 }
 
@@ -74,9 +75,10 @@ impl World {
     /// Somebody who buys; customers are dealt out over the order service's processes.
     pub(crate) fn customer(&self) -> Customer {
         let token = self.shop.token(&Principal::Customer(CustomerId::mint())).unwrap();
-        let urls = &self.shop.state().services[&Service::Order];
-        let url = &urls[self.customers.fetch_add(1, Ordering::Relaxed) % urls.len()];
-        Customer { client: client(), url: format!("{url}/v1/orders"), token }
+        let mut urls = self.shop.state().services[&Service::Order].clone();
+        let first = self.customers.fetch_add(1, Ordering::Relaxed) % urls.len();
+        urls.rotate_left(first);
+        Customer { client: client(), urls, token }
     }
 
     /// What the process `name` has written to its log.
@@ -221,7 +223,8 @@ impl Customer {
     /// The order as it is now.
     pub(crate) async fn show(&self, order: Uuid) -> Order {
         loop {
-            let asked = self.client.get(format!("{}/{order}", self.url)).bearer_auth(&self.token).send().await;
+            let asked =
+                self.client.get(format!("{}/v1/orders/{order}", self.urls[0])).bearer_auth(&self.token).send().await;
             match asked.and_then(reqwest::Response::error_for_status) {
                 Ok(answer) => return answer.json().await.unwrap(),
                 // Its service may be down, or be coming up.
@@ -243,8 +246,14 @@ impl Customer {
     }
 
     fn request_of(&self, key: &str, lines: &Value, token: &str) -> reqwest::RequestBuilder {
+        self.request_at(0, key, lines, token)
+    }
+
+    /// The same request at one process of the order service after the other, by the number of the attempt.
+    pub(crate) fn request_at(&self, attempt: usize, key: &str, lines: &Value, token: &str) -> reqwest::RequestBuilder {
         let order = json!({ "lines": lines, "payment_token": token });
-        self.client.post(&self.url).bearer_auth(&self.token).header("idempotency-key", key).json(&order)
+        let url = format!("{}/v1/orders", self.urls[attempt % self.urls.len()]);
+        self.client.post(url).bearer_auth(&self.token).header("idempotency-key", key).json(&order)
     }
 }
 
@@ -268,8 +277,11 @@ pub(crate) async fn many(world: &Arc<World>, sku: &'static str, orders: usize) -
 /// Builds the programs under test. Does nothing within `cargo test --workspace`, which has just built them.
 fn build() {
     let mut cargo = std::process::Command::new(env!("CARGO"));
-    let built =
-        cargo.args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    cargo.args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let built = cargo.status();
     assert!(built.unwrap().success(), "the programs under test must build");
 }
 

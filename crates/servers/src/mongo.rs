@@ -76,7 +76,7 @@ fn program(home: &Home, config: &MongoConfig) -> Program {
     // Nothing of the oplog behind the last checkpoint is dropped, however full it is: a test that fills it waits so long.
     let (cache_gb, oplog_mb, checkpoint_s, stop, patience) = match config.worth {
         Data::Kept => ("0.5", "1024", "60", StopSignal::Term, Duration::from_secs(20)),
-        Data::Throwaway => ("0.25", "256", "5", StopSignal::Kill, Duration::ZERO),
+        Data::Throwaway => ("0.25", "128", "1", StopSignal::Kill, Duration::ZERO),
     };
     Program::new(&config.name, Server::Mongo.folder(home).join("mongod"), &config.log)
         .args(["--dbpath".into(), config.data.clone()])

@@ -16,6 +16,7 @@ use contracts::Sku;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
+use reqwest::{Response, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -25,6 +26,10 @@ pub use report::Report;
 
 /// How long a customer waits for an order to settle, in seconds.
 const WAIT_S: u32 = 30;
+/// Who is told that the service has no room comes again so long after, if nobody says when.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// A service that has had no room for so long will have none.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The most lines of one order.
 const LINES: usize = 3;
 /// The most pieces of one line.
@@ -70,14 +75,16 @@ impl fmt::Debug for Target {
 struct Tally {
     confirmed: u64,
     cancelled: u64,
-    /// From the request to the settled order. Unit: microseconds.
+    /// How often a customer was told to come again later, and did.
+    came_again: u64,
+    /// From the first request to the settled order. Unit: microseconds.
     latency_us: Histogram<u64>,
 }
 
 /// Runs the load: first the warm-up, then what is measured.
 ///
 /// # Errors
-/// If the shop cannot be reached, refuses an order, or does not settle one in time.
+/// If the shop cannot be reached, has no room for a minute, refuses an order, or does not settle one in time.
 pub async fn run(target: &Target, load: &Load) -> anyhow::Result<Report> {
     let client = reqwest::Client::builder().pool_max_idle_per_host(usize::MAX).tcp_nodelay(true).build()?;
     let skus = skus(&client, target).await?;
@@ -165,10 +172,17 @@ impl Customer {
 
     async fn order(&self, tally: &mut Tally) -> anyhow::Result<()> {
         let order = self.choose();
-        let began = Instant::now();
-        let request = self.client.post(&self.url).header("authorization", &self.authorization);
-        let request = request.header("idempotency-key", Uuid::now_v7().to_string());
-        let answer = request.header("prefer", format!("wait={WAIT_S}")).json(&order).send().await?;
+        let (key, began) = (Uuid::now_v7().to_string(), Instant::now());
+        let answer = loop {
+            let request = self.client.post(&self.url).header("authorization", &self.authorization);
+            let request = request.header("idempotency-key", &key).header("prefer", format!("wait={WAIT_S}"));
+            let answer = request.json(&order).send().await?;
+            if answer.status() != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > PATIENCE {
+                break answer;
+            }
+            tally.came_again += 1;
+            tokio::time::sleep(later(&answer)).await;
+        };
         let status = answer.status();
         if !status.is_success() {
             bail!("an order was refused with {status}: {}", answer.text().await?);
@@ -197,15 +211,22 @@ impl Customer {
     }
 }
 
+/// When to come again, as the answer says.
+fn later(answer: &Response) -> Duration {
+    let seconds = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    seconds.map_or(ASK_AGAIN_AFTER, Duration::from_secs)
+}
+
 impl Tally {
     fn new() -> Self {
         let latency_us = Histogram::new(3).expect("3 significant figures are allowed");
-        Self { confirmed: 0, cancelled: 0, latency_us }
+        Self { confirmed: 0, cancelled: 0, came_again: 0, latency_us }
     }
 
     fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.confirmed += other.confirmed;
         self.cancelled += other.cancelled;
+        self.came_again += other.came_again;
         Ok(self.latency_us.add(&other.latency_us)?)
     }
 
@@ -271,6 +292,11 @@ async fn in_plenty(client: &reqwest::Client, target: &Target, skus: Vec<Sku>) ->
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpListener,
+    };
+
     use super::*;
 
     #[test]
@@ -279,5 +305,40 @@ mod tests {
         let target = Target { order_urls: Vec::new(), inventory_url, tokens, processes: Vec::new() };
         let shown = format!("{target:?}");
         assert!(shown.contains("http://host") && !shown.contains("canary"), "{shown}");
+    }
+    #[tokio::test]
+    async fn who_finds_no_room_comes_again_with_the_same_key() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let order_urls = vec![format!("http://{}", listener.local_addr().unwrap())];
+        let target =
+            Target { order_urls, inventory_url: String::new(), tokens: vec![String::new()], processes: Vec::new() };
+        let load = Load { orders: 1, warm_up: 0, connections: 1, declined_percent: 0 };
+        let skus = ["SKU-1".parse().unwrap()];
+        let client = reqwest::Client::new();
+        let placed = place(&client, &target, &load, &skus, 1, "measuring");
+        let (keys, tally) = tokio::join!(busy_once(listener), placed);
+        let tally = tally.unwrap();
+        assert_eq!((tally.confirmed, tally.came_again), (1, 1));
+        assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+    }
+
+    /// A service that has no room at first, and takes the order then. Gives the idempotency keys of the two requests.
+    async fn busy_once(listener: TcpListener) -> Vec<String> {
+        let no_room = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
+        let order = format!(r#"{{"id":"{}","status":"confirmed"}}"#, Uuid::nil());
+        let taken = format!("HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{order}", order.len());
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        let mut keys = Vec::new();
+        for answer in [no_room, &taken] {
+            // The headers end with an empty line. The body has none, and stands in front of the next request.
+            while let Some(line) = lines.next_line().await.unwrap()
+                && !line.is_empty()
+            {
+                keys.extend(line.strip_prefix("idempotency-key: ").map(str::to_owned));
+            }
+            lines.get_mut().write_all(answer.as_bytes()).await.unwrap();
+        }
+        keys
     }
 }

@@ -13,6 +13,7 @@ pub struct Report {
     connections: u64,
     confirmed: u64,
     cancelled: u64,
+    came_again: u64,
     took: Duration,
     p50: Duration,
     p99: Duration,
@@ -25,6 +26,7 @@ impl Report {
             connections: load.connections,
             confirmed: tally.confirmed,
             cancelled: tally.cancelled,
+            came_again: tally.came_again,
             took,
             p50: tally.percentile(50.0),
             p99: tally.percentile(99.0),
@@ -59,6 +61,9 @@ impl fmt::Display for Report {
         let rate = settled as f64 / took.as_secs_f64();
         writeln!(f, "{settled} orders settled in {:.1} s by {connections} customers: {rate:.0}/s", took.as_secs_f64())?;
         writeln!(f, "{confirmed} confirmed, {cancelled} cancelled; p50 {}, p99 {}", ms(*p50), ms(*p99))?;
+        if self.came_again > 0 {
+            writeln!(f, "{} times there was no room, and a customer came again later", self.came_again)?;
+        }
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(["CPU per order", "user", "system", "both"]);

@@ -31,8 +31,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 const MAX_MESSAGES: u32 = 1_000;
 
 /// Server codes that say that the log no longer has, or never had, what a token names: `InvalidResumeToken`,
-/// `ChangeStreamFatalError`, `ChangeStreamHistoryLost`.
-const LOST: [i32; 3] = [260, 280, 286];
+/// `ChangeStreamFatalError`, `ChangeStreamHistoryLost`; and of a stream that was open while its place fell out of the log,
+/// `CappedPositionLost`.
+const LOST: [i32; 4] = [260, 280, 286, 136];
 
 /// Where the stream begins.
 pub(super) enum Begin {

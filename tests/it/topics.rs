@@ -1,0 +1,97 @@
+//! What stands in the topics, whoever wrote it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use contracts::topic::{PARTITIONS, TOPICS};
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::{BorrowedMessage, Headers as _},
+};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::{stores::Stores, world::World};
+
+/// Within this time the broker answers, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What stands in all topics, read from their beginnings. Nothing is compacted or forgotten in so short a time.
+pub(crate) struct Topics {
+    client: BaseConsumer,
+}
+
+/// Where each partition ends: topic, partition, offset of the next message.
+pub(crate) type Ends = Vec<(&'static str, i32, i64)>;
+
+impl Topics {
+    pub(crate) fn of(world: &World) -> Self {
+        let brokers = world.shop.state().stores.brokers;
+        Self { client: ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "test").create().unwrap() }
+    }
+
+    pub(crate) fn ends(&self) -> Ends {
+        let partitions = TOPICS.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |at| (topic.name, at)));
+        let end = |(topic, partition)| {
+            let (_, end) = self.client.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            (topic, partition, end)
+        };
+        partitions.map(end).collect()
+    }
+
+    /// The ids of the messages of each topic.
+    pub(crate) fn ids(&self) -> BTreeMap<&'static str, HashSet<Uuid>> {
+        let mut ids: BTreeMap<&str, HashSet<Uuid>> = BTreeMap::new();
+        for (topic, partition, end) in self.ends() {
+            let ids = ids.entry(topic).or_default();
+            self.begin(topic, partition, Offset::Beginning);
+            ids.extend((0..end).map(|_| id(&self.next())));
+        }
+        ids
+    }
+
+    fn begin(&self, topic: &str, partition: i32, offset: Offset) {
+        let mut begin = TopicPartitionList::new();
+        begin.add_partition_offset(topic, partition, offset).unwrap();
+        self.client.assign(&begin).unwrap();
+    }
+
+    fn next(&self) -> BorrowedMessage<'_> {
+        let begun = Instant::now();
+        loop {
+            // Nothing may come before the time is over: the client has seen to something else.
+            if let Some(message) = self.client.poll(PATIENCE) {
+                return message.unwrap();
+            }
+            assert!(begun.elapsed() < PATIENCE, "what stands in the topics can be read");
+        }
+    }
+}
+
+impl World {
+    /// Waits until every message that the services have to send stands in a topic: whatever was lost was sent again.
+    pub(crate) async fn all_is_sent(&self) {
+        let (stores, topics) = (Stores::of(self).await, Topics::of(self));
+        let missing = async || {
+            let (there, sent) = (topics.ids(), stores.to_be_sent().await);
+            sent.iter().filter(|id| !there.values().any(|ids| ids.contains(*id))).count()
+        };
+        let sent = async {
+            while missing().await > 0 {
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        if timeout(PATIENCE, sent).await.is_err() {
+            panic!("{} messages of {} are in no topic", missing().await, stores.to_be_sent().await.len());
+        }
+    }
+}
+
+fn id(message: &BorrowedMessage<'_>) -> Uuid {
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    let id = headers.filter(|header| header.key == "ce_id").find_map(|header| header.value).unwrap();
+    Uuid::try_parse_ascii(id).unwrap()
+}
