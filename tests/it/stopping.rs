@@ -120,13 +120,13 @@ async fn replaced(world: &Arc<World>, end: impl AsyncFn(&str)) -> Vec<(Duration,
     let mut took = Vec::new();
     for service in Service::ALL {
         let (streaming, other) = world.relays(service.name()).await;
-        let published = world.counted(&streaming, "messaging_published_total").await;
+        let published = world.counted(&streaming, "messaging_published_total").await as u64;
         let mut buying = JoinSet::new();
         let customers = Arc::clone(world);
         buying.spawn(async move { many(&customers, "STOP", 100).await });
         // What it has sent just now it has not confirmed.
         let begun = Instant::now();
-        while world.counted(&streaming, "messaging_published_total").await < published + 20.0 {
+        while (world.counted(&streaming, "messaging_published_total").await as u64) < published + 20 {
             assert!(begun.elapsed() < PATIENCE, "{streaming} sends");
             sleep(Duration::from_millis(5)).await;
         }

@@ -14,6 +14,7 @@
 //! again, and the inboxes drop it.
 
 mod connection;
+mod error;
 mod rescan;
 mod slot;
 mod stream;
@@ -23,11 +24,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    connection::replication_config,
-    slot::State,
-    stream::{StreamError, stream},
-};
+use self::{connection::replication_config, error::StreamError, slot::State, stream::stream};
 use super::measure::keep_measuring;
 pub use super::relay_config::RelayConfig;
 use crate::{Broker, backoff::Backoff, broker::chain, meters::RelayMeters};

@@ -5,7 +5,10 @@ use pgwire_replication::Lsn;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::stream::{BATCH, Stream, StreamError};
+use super::{
+    error::StreamError,
+    stream::{BATCH, Stream},
+};
 use crate::{postgres::visible::until_all_have_ended, producer::Committed};
 
 /// A row of the outbox.

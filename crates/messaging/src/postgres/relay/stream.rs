@@ -11,25 +11,19 @@ use std::{
 
 use futures::FutureExt as _;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
-use rdkafka::error::KafkaError;
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     RelayConfig,
+    error::StreamError,
     slot::{self, Known},
 };
 use crate::{
     Broker, Loss, Pulse,
-    broker::TopicError,
     meters::RelayMeters,
-    postgres::{
-        pgoutput::{DecodeError, Decoder},
-        progress::Progress,
-        prune::keep_pruning,
-        visible::until_visible,
-    },
+    postgres::{pgoutput::Decoder, progress::Progress, prune::keep_pruning, visible::until_visible},
     producer::{Committed, Delivery, DeliveryError, Producer},
 };
 
@@ -51,40 +45,8 @@ const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
 const FAREWELL: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Why a stream ended. All of it mends itself or an operator mends it.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StreamError {
-    #[error("another instance reads the slot")]
-    SlotInUse,
-    #[error("another instance has read the slot, or made a new one")]
-    Displaced,
-    #[error("the database cannot be asked")]
-    Database(#[from] sqlx::Error),
-    #[error("the log cannot be read")]
-    Log(#[from] PgWireError),
-    #[error("the log cannot be understood")]
-    Decode(#[from] DecodeError),
-    #[error("Kafka's client cannot do it")]
-    Client(#[from] KafkaError),
-    #[error("the broker did not take a message")]
-    Delivery(#[source] DeliveryError),
-    #[error("the topics are not as they must be")]
-    Topics(#[from] TopicError),
-    #[error("a new generation must begin")]
-    Loss(#[source] Loss),
-}
-
-impl From<DeliveryError> for StreamError {
-    fn from(error: DeliveryError) -> Self {
-        match error {
-            DeliveryError::Loss(loss) => Self::Loss(loss),
-            DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
-        }
-    }
-}
-
-/// Reads and sends until `stop` or the first error; at `stop`, what is on its way is waited for and confirmed. The producer lives as long as the stream: after a failed delivery
-/// nothing it holds may be sent any more.
+/// Reads and sends until `stop` or the first error; at `stop`, what is on its way is waited for and confirmed. The
+/// producer lives as long as the stream: after a failed delivery nothing it holds may be sent any more.
 pub(super) async fn stream(
     replication: ReplicationConfig,
     config: &RelayConfig,
