@@ -199,8 +199,12 @@ impl Stream {
                 }
                 _ = look.tick(), if self.deliveries.is_empty() => self.look_for_losses().await?,
                 event = client.recv(), if room => {
-                    self.take_all(client, event?).await?;
-                    self.send().await?;
+                    self.take_all(client, event?)?;
+                    // The rest of a transaction comes at once; what is handed over in pieces costs a look at the snapshot
+                    // and a request to the broker for each, and is sent again by whoever takes over in between.
+                    if !self.read.in_transaction || self.read.messages.len() >= BATCH {
+                        self.send().await?;
+                    }
                 }
             }
         }
@@ -218,14 +222,8 @@ impl Stream {
         }
     }
 
-    /// Takes `first` and all that has arrived behind it, up to a batch. A transaction that has begun is waited for to its
-    /// end: the database sends it whole but row by row, and what is handed over in pieces costs a look at the snapshot and
-    /// a request to the broker for each.
-    async fn take_all(
-        &mut self,
-        client: &mut ReplicationClient,
-        first: Option<ReplicationEvent>,
-    ) -> Result<(), StreamError> {
+    /// Takes `first` and all that has arrived behind it, up to a batch.
+    fn take_all(&mut self, client: &mut ReplicationClient, first: Option<ReplicationEvent>) -> Result<(), StreamError> {
         let mut next = Some(first);
         while let Some(event) = next {
             let event = event.ok_or_else(|| PgWireError::Task("the stream was closed".into()))?;
@@ -234,11 +232,7 @@ impl Stream {
                 break;
             }
             // Unconstrained: the runtime's budget would cut batches short.
-            let arrived = tokio::task::unconstrained(client.recv()).now_or_never().transpose()?;
-            next = match arrived {
-                None if self.read.in_transaction => Some(client.recv().await?),
-                arrived => arrived,
-            };
+            next = tokio::task::unconstrained(client.recv()).now_or_never().transpose()?;
         }
         Ok(())
     }
