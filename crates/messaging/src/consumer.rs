@@ -146,7 +146,8 @@ impl<O: Offsets> Consumer<O> {
         Self { parked_keys_max, ..self }
     }
 
-    /// Beats while it reads, or would if there were something; not while a batch cannot be done, or offsets not be loaded.
+    /// Beats while it reads, or would if there were something; not before its group has it, nor while a batch cannot be done
+    /// or offsets not be loaded.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }

@@ -50,6 +50,8 @@ pub(super) struct Reader<O, H> {
     client: Client,
     positions: Positions,
     pace: Pace,
+    /// Whether the group has us as a member, with partitions or without.
+    is_member: bool,
     /// Ours by the group's decision, but their offsets are not loaded yet.
     unloaded: Vec<Partition>,
     /// To be read anew, for a record of this generation has come.
@@ -81,6 +83,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             stop,
             client,
             positions: Positions::default(),
+            is_member: false,
             unloaded: Vec::new(),
             anew: BTreeMap::new(),
             load_at: Instant::now(),
@@ -96,7 +99,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             if !self.unloaded.is_empty() && Instant::now() >= self.load_at {
                 self.load()?;
             }
-            if self.unloaded.is_empty() {
+            if self.is_member && self.unloaded.is_empty() {
                 self.settings.pulse.works();
             }
             self.replay_marked()?;
@@ -172,6 +175,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
     fn apply(&mut self, change: Change) {
         self.meters.forget_lags();
         self.positions.take();
+        self.is_member = matches!(change, Change::Assigned(_));
         self.unloaded = match change {
             Change::Assigned(partitions) => {
                 tracing::info!(group = self.settings.group, partitions = partitions.len(), "partitions are assigned");

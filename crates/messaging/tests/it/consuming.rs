@@ -1,11 +1,19 @@
 //! Consumers, their groups and their fences.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
-use messaging::{Batch, Condition, HandleError, Position, postgres::inbox};
+use messaging::{
+    Batch, Condition, HandleError, Offsets, Place, Position,
+    consumer::BoxError,
+    parked::ParkedMessage,
+    postgres::{self, inbox},
+};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
@@ -193,6 +201,63 @@ async fn a_consumer_whose_batch_cannot_be_done_is_silent_until_it_is() {
     assert_eq!(bench.count_effects().await, 1);
     consumer.stop().await;
     relay.stop().await;
+    bench.finish().await;
+}
+
+/// Offsets that cannot be loaded before they are mended.
+#[derive(Clone)]
+struct Away {
+    offsets: postgres::Offsets,
+    asked: Arc<AtomicUsize>,
+    mended: Arc<AtomicBool>,
+}
+
+impl Offsets for Away {
+    async fn load(&self, topic: &str, partitions: &[i32]) -> Result<HashMap<i32, Place>, BoxError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if !self.mended.load(Ordering::SeqCst) {
+            return Err(sqlx::Error::PoolTimedOut.into());
+        }
+        self.offsets.load(topic, partitions).await
+    }
+
+    async fn marked(&self, partitions: &[(String, i32)]) -> Result<Vec<ParkedMessage>, BoxError> {
+        self.offsets.marked(partitions).await
+    }
+
+    async fn unmark(&self, message: &ParkedMessage, reason: &str) -> Result<(), BoxError> {
+        self.offsets.unmark(message, reason).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_is_silent_until_its_offsets_are_loaded() {
+    let bench = Bench::new().await;
+    let offsets = postgres::Offsets::new(bench.db.clone());
+    let away = Away { offsets, asked: Arc::default(), mended: Arc::default() };
+    let consumer = bench.consumer_with(away.clone(), 500, Take(bench.db.clone()));
+    eventually("it is given partitions", async || away.asked.load(Ordering::SeqCst) > 3).await;
+    assert_eq!(consumer.condition(), Condition::Silent);
+    away.mended.store(true, Ordering::SeqCst);
+    eventually("it knows where to read", async || consumer.condition() == Condition::Works).await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+/// Whoever is no member of its group is silent; whoever is and has no partition is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_is_silent_until_its_group_has_it() {
+    let mut bench = Bench::new().await;
+    let consumers: Vec<_> = (0..=PARTITIONS).map(|_| bench.consumer(Take(bench.db.clone()))).collect();
+    let brokers = std::mem::replace(&mut bench.broker.brokers, "127.0.0.1:1".to_owned());
+    let alone = bench.consumer(Take(bench.db.clone()));
+    bench.broker.brokers = brokers;
+    let work = || consumers.iter().all(|one| one.condition() == Condition::Works);
+    eventually("all are members", async || work()).await;
+    assert_eq!(alone.condition(), Condition::Silent);
+    for consumer in consumers.into_iter().chain([alone]) {
+        consumer.stop().await;
+    }
     bench.finish().await;
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use messaging::{
-    Batch, Broker, Condition, Consumer, HandleError, Handler, Outgoing, Pulse, Retention, TopicSpec,
+    Batch, Broker, Condition, Consumer, HandleError, Handler, Offsets, Outgoing, Pulse, Retention, TopicSpec,
     consumer::ConsumerError,
     postgres::{self, inbox, outbox, relay},
 };
@@ -124,8 +124,24 @@ impl Bench {
         handler: impl Handler,
     ) -> Running<ConsumerError> {
         let offsets = postgres::Offsets::new(self.db.clone());
-        let consumer = Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, max_batch);
-        let consumer = consumer.parked_keys_max(keys_max);
+        Self::run(self.member(offsets, max_batch).parked_keys_max(keys_max), handler)
+    }
+
+    /// One that has its offsets elsewhere.
+    pub(crate) fn consumer_with(
+        &self,
+        offsets: impl Offsets,
+        max_batch: usize,
+        handler: impl Handler,
+    ) -> Running<ConsumerError> {
+        Self::run(self.member(offsets, max_batch), handler)
+    }
+
+    fn member<O: Offsets>(&self, offsets: O, max_batch: usize) -> Consumer<O> {
+        Consumer::new(self.broker.clone(), &self.name, &[TOPIC], offsets, max_batch)
+    }
+
+    fn run(consumer: Consumer<impl Offsets>, handler: impl Handler) -> Running<ConsumerError> {
         let (pulse, stop) = (consumer.pulse(), CancellationToken::new());
         let task = tokio::spawn(consumer.run(handler, stop.clone()));
         Running { stop, task, pulse }
