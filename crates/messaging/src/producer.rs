@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long one poll lasts, and so the end of a producer at most. The client's binding does not sleep through the last
-/// millisecond of a poll, it spins; its own thread, which polls ten times a second, burnt 7 ms of CPU per second.
+/// millisecond of a poll, it spins: its own thread, which polls ten times a second, did that ten times as often.
 const POLL: Duration = Duration::from_secs(1);
 
 /// A row of an outbox as a relay reads it from the database's log: an [`Outgoing`](crate::Outgoing) that is committed.

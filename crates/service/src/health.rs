@@ -22,8 +22,8 @@ use web::health::Part;
 /// Between two questions to a database or a broker, and how long an answer may take.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What answered this long ago may be there: two questions must fail.
-const SILENCE: Duration = Duration::from_secs(4);
+/// What answered this long ago may be there: two questions must fail, each asked in vain for as long as it may take.
+const SILENCE: Duration = ASK_EVERY.saturating_add(PATIENCE.saturating_mul(2));
 /// A relay beats every second, unless its database takes 3 s to answer, or its broker 2 s.
 const RELAY_SILENCE: Duration = Duration::from_secs(6);
 /// A batch of a consumer may take so long.

@@ -71,7 +71,6 @@ async fn a_backlog_of_100_000_messages_takes_no_more_memory_than_is_fetched_ahea
         .env("BACKLOG_DATABASE", bench.url())
         .env("BACKLOG_BROKERS", &bench.broker.brokers)
         .env("BACKLOG_PREFIX", &bench.broker.prefix)
-        .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

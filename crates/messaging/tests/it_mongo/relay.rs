@@ -19,7 +19,7 @@ use crate::support::{Arrivals, broker, commit, count, database, eventually, mess
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 /// How often a relay renews its position.
 const RENEWAL: Duration = Duration::from_secs(1);
-/// Ten seconds of silence, and then some.
+/// Six seconds of silence, and as much again for a busy machine.
 const TAKEOVER: Duration = Duration::from_secs(12);
 
 /// A relay in a task of its own, which ends with it.

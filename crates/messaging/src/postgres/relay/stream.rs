@@ -337,8 +337,12 @@ impl Stream {
         match timeout(LOOK_PATIENCE, self.producer.acknowledged().loss(&self.broker)).await {
             Ok(Ok(Some(loss))) => Err(StreamError::Loss(loss)),
             Ok(Ok(None)) => Ok(()),
-            Ok(Err(_)) | Err(_) => {
-                tracing::debug!("Kafka cannot be asked what it still has");
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "Kafka cannot say what it still has");
+                Ok(())
+            }
+            Err(_elapsed) => {
+                tracing::debug!("Kafka does not say in time what it still has");
                 Ok(())
             }
         }
