@@ -51,6 +51,7 @@ async fn whatever_is_lost_under_load_is_noticed_and_made_good() {
     let world = World::new("lost", 1).await;
     let offsets = Stores::of(&world).await.offsets().await;
     let readers: BTreeSet<_> = offsets.into_keys().map(|(service, topic, _)| (topic, service)).collect();
+    assert_eq!(readers.len(), TOPICS.len() - 1, "all are read but the events of orders: {readers:?}");
     let of_topic = |Spec { name, writer, .. }: Spec| {
         let at = format!("{name}/");
         let readers = readers.iter().filter(|(topic, _)| topic == name);
@@ -85,7 +86,10 @@ async fn whatever_is_lost_under_load_is_noticed_and_made_good() {
     let said = SERVICES.map(|service| for_each_partition(service, &[NO_OFFSET]));
     under_load(&world, "the stored offsets", world.lose_offsets(), &said).await;
     // What Kafka knows of offsets is for graphs alone: nobody misses it, so there is nothing to say.
+    let logs = Logs::from_now_on(&world);
     under_load(&world, "Kafka's offsets", world.lose_group("order"), &[]).await;
+    let read_anew = [READ_ANEW, NO_OFFSET].map(|words| logs.count("order", &[words.to_owned()]));
+    assert_eq!(read_anew, [0, 0], "nothing is read again");
 }
 
 /// Has something lost while orders come and go. Whoever notices must say so. Every message then stands in its topic, every

@@ -6,17 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contracts::topic::TOPICS;
-use rdkafka::{
-    ClientConfig, Message as _, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
-    message::Headers as _,
-};
 use shop::Service;
 use tokio::{task::JoinSet, time::sleep};
+use uuid::Uuid;
 
-use super::world::{World, many};
+use super::{
+    topics::Topics,
+    world::{World, many},
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A replica that is told to stop is replaced sooner than one that is only silent can be given up: 6 s.
@@ -24,6 +21,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 const SILENCE: Duration = Duration::from_secs(6);
 
 impl World {
+    /// What `process` counts; nothing, if it is not there yet or has not counted.
     async fn counted(&self, process: &str, metric: &str) -> f64 {
         self.shop.metric(process, metric).await.ok().flatten().unwrap_or(0.0)
     }
@@ -67,34 +65,6 @@ impl World {
         let is_all = |line: &&str| line.contains(&group) && line.ends_with(&all);
         self.log(process).lines().filter(|line| line.contains("partitions are assigned")).filter(is_all).count()
     }
-
-    /// The messages of all topics: how many there are, and how many differ.
-    fn messages(&self) -> (usize, usize) {
-        let brokers = &self.shop.state().stores.brokers;
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("group.id", "reads all").set("enable.partition.eof", "true");
-        let reader: BaseConsumer = config.create().unwrap();
-        let mut all = TopicPartitionList::new();
-        for topic in TOPICS {
-            for partition in 0..contracts::topic::PARTITIONS {
-                all.add_partition_offset(topic.name, partition, Offset::Beginning).unwrap();
-            }
-        }
-        reader.assign(&all).unwrap();
-        let (mut count, mut ids, mut ends) = (0, HashSet::new(), 0);
-        while ends < all.count() {
-            match reader.poll(PATIENCE).expect("the broker answers") {
-                Ok(message) => {
-                    let id = message.headers().unwrap().iter().find(|header| header.key == "ce_id").unwrap();
-                    ids.insert(id.value.unwrap().to_vec());
-                    count += 1;
-                }
-                Err(KafkaError::PartitionEOF(_)) => ends += 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        (count, ids.len())
-    }
 }
 
 /// Of each service, the replica that streams the outbox is told to stop while orders are on their way; and then it is killed.
@@ -104,7 +74,8 @@ async fn when_a_replica_is_told_to_stop_the_other_goes_on_at_once() {
     world.product("STOP", 9_999).await;
     many(&world, "STOP", 50).await;
     let gently = replaced(&world, async |name| world.shop.end(name).await.unwrap()).await;
-    let (messages, different) = world.messages();
+    let ids = Topics::of(&world).ids();
+    let (messages, different) = (ids.len(), HashSet::<Uuid>::from_iter(ids).len());
     assert!(messages > 1_000, "{messages} messages");
     // None, if each relay could confirm what it had sent; on a busy machine some are sent again, and dropped.
     eprintln!("of {messages} messages {} were sent twice", messages - different);

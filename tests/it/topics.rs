@@ -1,7 +1,7 @@
 //! What stands in the topics, whoever wrote it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
@@ -42,11 +42,10 @@ impl Topics {
         partitions.map(end).collect()
     }
 
-    /// The ids of the messages of each topic.
-    pub(crate) fn ids(&self) -> BTreeMap<&'static str, HashSet<Uuid>> {
-        let mut ids: BTreeMap<&str, HashSet<Uuid>> = BTreeMap::new();
+    /// The ids of all messages, each as often as it stands there.
+    pub(crate) fn ids(&self) -> Vec<Uuid> {
+        let mut ids = Vec::new();
         for (topic, partition, end) in self.ends() {
-            let ids = ids.entry(topic).or_default();
             self.begin(topic, partition, Offset::Beginning);
             ids.extend((0..end).map(|_| id(&self.next())));
         }
@@ -76,8 +75,8 @@ impl World {
     pub(crate) async fn all_is_sent(&self) {
         let (stores, topics) = (Stores::of(self).await, Topics::of(self));
         let missing = async || {
-            let (there, sent) = (topics.ids(), stores.to_be_sent().await);
-            sent.iter().filter(|id| !there.values().any(|ids| ids.contains(*id))).count()
+            let (there, sent) = (HashSet::<Uuid>::from_iter(topics.ids()), stores.to_be_sent().await);
+            sent.iter().filter(|id| !there.contains(*id)).count()
         };
         let sent = async {
             while missing().await > 0 {

@@ -77,5 +77,8 @@ mod tests {
         assert_eq!(settling.settled(after(60)), None, "each once");
         settling.acknowledged(token(5));
         assert_eq!(settling.settled_at_once(), token(5));
+        settling.acknowledged(token(6));
+        assert_eq!(settling.settled(after(61)), None);
+        assert_eq!(settling.settled_at_once(), token(6), "also what waits for the broker's disk");
     }
 }
