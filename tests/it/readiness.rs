@@ -15,11 +15,29 @@ const SOON: Duration = Duration::from_secs(12);
 /// A server has to start, and may have to read its log.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What a process says: whether it is ready, and its parts, or those it lacks.
+/// What a process says: whether it is ready, and its needs, or those it lacks.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     is_ready: bool,
-    parts: String,
+    needs: String,
+}
+
+/// What the processes of `service` need, each with the word for being well.
+fn needs(service: Service) -> &'static [&'static str] {
+    match service {
+        Service::Order => &[
+            "process: runs",
+            "relay: ",
+            "answers: reads",
+            "catalogue: reads",
+            "copy of the catalogue: complete",
+            "database: reached",
+            "broker: reached",
+        ],
+        Service::Inventory | Service::Billing => {
+            &["process: runs", "consumer: reads", "relay: ", "database: reached", "broker: reached"]
+        }
+    }
 }
 
 impl World {
@@ -34,8 +52,8 @@ impl World {
             let is_ready = answer.status().as_u16() == 200;
             assert!(is_ready || answer.status().as_u16() == 503);
             let body: Value = answer.json().await.unwrap();
-            let parts = if is_ready { body["parts"].to_string() } else { body["detail"].to_string() };
-            said.insert(url.clone(), Said { is_ready, parts });
+            let needs = if is_ready { body["needs"].to_string() } else { body["detail"].to_string() };
+            said.insert(url.clone(), Said { is_ready, needs });
         }
         said
     }
@@ -53,11 +71,11 @@ impl World {
         }
     }
 
-    /// While `store` is down, the processes of `services` lack `part`, and all others are ready; after it, all are.
-    async fn lack_while_it_is_down(&self, store: &str, part: &str, services: &[Service]) {
+    /// While `store` is down, the processes of `services` lack `need`, and all others are ready; after it, all are.
+    async fn lack_while_it_is_down(&self, store: &str, need: &str, services: &[Service]) {
         let others: Vec<Service> = Service::ALL.into_iter().filter(|service| !services.contains(service)).collect();
         self.shop.take_down(store).await.unwrap();
-        let noticed = self.all_say(services, SOON, |said| !said.is_ready && said.parts.contains(part)).await;
+        let noticed = self.all_say(services, SOON, |said| !said.is_ready && said.needs.contains(need)).await;
         assert!(self.ready(&others).await.values().all(|said| said.is_ready), "they do without {store}");
         self.shop.bring_up(store);
         tokio::time::timeout(PATIENCE, self.shop.all_up()).await.unwrap();
@@ -73,7 +91,14 @@ async fn a_service_is_ready_when_all_it_needs_is_there_and_else_says_what_is_not
         world.all_say(&[service], SOON, |said| said.is_ready).await;
         let said = world.ready(&[service]).await;
         for (relay, count) in [("relay: streams", 1), ("relay: stands by", 1), ("database: reached", 2)] {
-            assert_eq!(said.values().filter(|said| said.parts.contains(relay)).count(), count, "{said:#?}");
+            assert_eq!(said.values().filter(|said| said.needs.contains(relay)).count(), count, "{said:#?}");
+        }
+        for said in said.values() {
+            let listed: Vec<String> = serde_json::from_str(&said.needs).unwrap();
+            let needs = needs(service);
+            let is_whole =
+                listed.len() == needs.len() && std::iter::zip(&listed, needs).all(|(one, need)| one.starts_with(need));
+            assert!(is_whole, "{listed:?}, not {needs:?}");
         }
     }
     world.lack_while_it_is_down("pg-orders", "database: away", &[Service::Order]).await;
@@ -91,8 +116,8 @@ async fn a_service_is_ready_when_all_it_needs_is_there_and_else_says_what_is_not
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     world.shop.freeze("mongo").unwrap();
-    world.all_say(&inventory, SOON, |said| !said.is_ready && said.parts.contains("database: away")).await;
-    world.all_say(&inventory, SOON, |said| said.parts.contains("relay: interrupted")).await;
+    world.all_say(&inventory, SOON, |said| !said.is_ready && said.needs.contains("database: away")).await;
+    world.all_say(&inventory, SOON, |said| said.needs.contains("relay: interrupted")).await;
     world.shop.thaw("mongo").unwrap();
     world.all_say(&inventory, PATIENCE, |said| said.is_ready).await;
 }

@@ -68,7 +68,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
     let health = Health::until(&stop);
-    let router = router.merge(web::health::routes(move || health.parts()));
+    let router = router.merge(web::health::routes(health.look()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));
     tasks.run_until_stopped().await
 }

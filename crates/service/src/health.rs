@@ -1,7 +1,7 @@
 //! Whether the process is ready: its database and its broker can be reached, its relay and its consumers are well, and it
 //! is not about to stop.
 //!
-//! None of it is asked while somebody waits for the answer. Each part beats while it is well, and is not ready once it has
+//! None of it is asked while somebody waits for the answer. Each need beats while it is well, and is not met once it has
 //! been silent for longer than one slow answer takes.
 
 use std::{
@@ -17,7 +17,9 @@ use messaging::{Broker, Condition, Pulse};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use web::health::Part;
+use web::health::Need;
+
+use crate::tasks::Tasks;
 
 /// Between two questions to a database or a broker, and how long an answer may take.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -29,31 +31,52 @@ const RELAY_SILENCE: Duration = Duration::from_secs(6);
 /// A batch of a consumer may take so long.
 const LONG_BATCH: Duration = Duration::from_secs(15);
 
-/// The parts of one process. Clones are the same.
-#[derive(Clone)]
+/// What one process needs.
 pub struct Health {
-    parts: Arc<Vec<Look>>,
+    needs: Vec<Look>,
+    stop: CancellationToken,
 }
 
-type Look = Box<dyn Fn() -> Part + Send + Sync>;
+type Look = Box<dyn Fn() -> Need + Send + Sync>;
 
 impl Health {
     /// A process that is ready until it is told to stop.
     pub fn until(stop: &CancellationToken) -> Self {
-        let stop = stop.clone();
-        let runs = move || match stop.is_cancelled() {
-            false => Part { name: "process", says: "runs", is_ready: true },
-            true => Part { name: "process", says: "stops", is_ready: false },
+        let (told, stop) = (stop.clone(), stop.clone());
+        let runs = move || match told.is_cancelled() {
+            false => Need { name: "process", says: "runs", is_ready: true },
+            true => Need { name: "process", says: "stops", is_ready: false },
         };
-        Self { parts: Arc::new(vec![Box::new(runs)]) }
+        Self { needs: vec![Box::new(runs)], stop }
     }
 
-    /// It needs `name`, which beats while it can be reached: see [`keep_asking`].
+    /// It needs the database that answers to `ask`, which one of `tasks` asks again and again.
     #[must_use]
-    pub fn reaches(self, name: &'static str, pulse: Pulse) -> Self {
+    pub fn reaches_database<F>(self, ask: impl Fn() -> F + Send + Sync + 'static, tasks: &mut Tasks) -> Self
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        let (name, pulse) = ("database", Pulse::new());
+        tasks.spawn("database probe", keep_asking(name, pulse.clone(), ask, self.stop.clone()));
+        self.reaches(name, pulse)
+    }
+
+    /// It needs `broker`, which one of `tasks` asks again and again.
+    #[must_use]
+    pub fn reaches_broker(self, broker: &Broker, tasks: &mut Tasks) -> Self {
+        let (name, pulse, broker, stop) = ("broker", Pulse::new(), broker.clone(), self.stop.clone());
+        let asked = pulse.clone();
+        tasks.spawn("broker probe", async move {
+            let probe = broker.probe()?;
+            keep_asking(name, asked, || probe.answers(PATIENCE), stop).await
+        });
+        self.reaches(name, pulse)
+    }
+
+    fn reaches(self, name: &'static str, pulse: Pulse) -> Self {
         self.with(move || match pulse.condition(SILENCE) {
-            Condition::Works | Condition::StandsBy => Part { name, says: "reached", is_ready: true },
-            Condition::Silent => Part { name, says: "away", is_ready: false },
+            Condition::Works | Condition::StandsBy => Need { name, says: "reached", is_ready: true },
+            Condition::Silent => Need { name, says: "away", is_ready: false },
         })
     }
 
@@ -62,9 +85,9 @@ impl Health {
     pub fn relays(self, pulse: Pulse) -> Self {
         let name = "relay";
         self.with(move || match pulse.condition(RELAY_SILENCE) {
-            Condition::Works => Part { name, says: "streams", is_ready: true },
-            Condition::StandsBy => Part { name, says: "stands by", is_ready: true },
-            Condition::Silent => Part { name, says: "interrupted", is_ready: false },
+            Condition::Works => Need { name, says: "streams", is_ready: true },
+            Condition::StandsBy => Need { name, says: "stands by", is_ready: true },
+            Condition::Silent => Need { name, says: "interrupted", is_ready: false },
         })
     }
 
@@ -72,8 +95,8 @@ impl Health {
     #[must_use]
     pub fn consumes(self, name: &'static str, pulse: Pulse) -> Self {
         self.with(move || match pulse.condition(LONG_BATCH) {
-            Condition::Works | Condition::StandsBy => Part { name, says: "reads", is_ready: true },
-            Condition::Silent => Part { name, says: "stalled", is_ready: false },
+            Condition::Works | Condition::StandsBy => Need { name, says: "reads", is_ready: true },
+            Condition::Silent => Need { name, says: "stalled", is_ready: false },
         })
     }
 
@@ -81,36 +104,35 @@ impl Health {
     #[must_use]
     pub fn completes(self, name: &'static str, complete: Arc<AtomicBool>) -> Self {
         self.with(move || match complete.load(Ordering::Relaxed) {
-            true => Part { name, says: "complete", is_ready: true },
-            false => Part { name, says: "incomplete", is_ready: false },
+            true => Need { name, says: "complete", is_ready: true },
+            false => Need { name, says: "incomplete", is_ready: false },
         })
     }
 
-    /// All parts as they are now.
-    pub fn parts(&self) -> Vec<Part> {
-        self.parts.iter().map(|look| look()).collect()
+    /// Looks at all needs as they are at that moment.
+    pub fn look(self) -> impl Fn() -> Vec<Need> + Clone + Send + Sync + 'static {
+        let needs = Arc::new(self.needs);
+        move || needs.iter().map(|look| look()).collect()
     }
 
-    fn with(mut self, look: impl Fn() -> Part + Send + Sync + 'static) -> Self {
-        Arc::get_mut(&mut self.parts).expect("shared only when it is complete").push(Box::new(look));
+    fn with(mut self, look: impl Fn() -> Need + Send + Sync + 'static) -> Self {
+        self.needs.push(Box::new(look));
         self
     }
 }
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Health").field(&self.parts()).finish()
+        let needs: Vec<Need> = self.needs.iter().map(|look| look()).collect();
+        f.debug_tuple("Health").field(&needs).finish()
     }
 }
 
 /// Lets `pulse` beat while `name` answers, until `stop`. Logs when it stops to, and when it answers again.
-///
-/// # Errors
-/// None; it is a task of [`Tasks`](crate::tasks::Tasks).
-pub async fn keep_asking<F>(
+async fn keep_asking<F>(
     name: &'static str,
     pulse: Pulse,
-    ask: impl Fn() -> F + Send,
+    ask: impl Fn() -> F + Send + Sync,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
 where
@@ -137,30 +159,21 @@ where
     Ok(())
 }
 
-/// [`keep_asking`] `broker`.
-///
-/// # Errors
-/// If Kafka's client refuses its settings.
-pub async fn keep_asking_broker(broker: Broker, pulse: Pulse, stop: CancellationToken) -> anyhow::Result<()> {
-    let probe = broker.probe()?;
-    keep_asking("broker", pulse, || probe.answers(PATIENCE), stop).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lacking(health: &Health) -> Vec<(&'static str, &'static str)> {
-        let lacking = health.parts().into_iter().filter(|part| !part.is_ready);
-        lacking.map(|part| (part.name, part.says)).collect()
+    fn lacking(look: &impl Fn() -> Vec<Need>) -> Vec<(&'static str, &'static str)> {
+        let lacking = look().into_iter().filter(|need| !need.is_ready);
+        lacking.map(|need| (need.name, need.says)).collect()
     }
 
     #[test]
-    fn a_process_is_ready_once_all_its_parts_are_and_until_it_is_told_to_stop() {
+    fn a_process_is_ready_once_it_has_all_it_needs_and_until_it_is_told_to_stop() {
         let (stop, complete) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let (relay, reads, database) = (Pulse::new(), Pulse::new(), Pulse::new());
         let health = Health::until(&stop).relays(relay.clone()).consumes("answers", reads.clone());
-        let health = health.reaches("database", database.clone()).completes("catalogue", Arc::clone(&complete));
+        let health = health.reaches("database", database.clone()).completes("catalogue", Arc::clone(&complete)).look();
         let at_first =
             [("relay", "interrupted"), ("answers", "stalled"), ("database", "away"), ("catalogue", "incomplete")];
         assert_eq!(lacking(&health), at_first);
@@ -170,7 +183,7 @@ mod tests {
         assert_eq!(lacking(&health), [("database", "away")]);
         database.works();
         assert_eq!(lacking(&health), []);
-        assert_eq!(health.parts()[1].says, "stands by");
+        assert_eq!(health()[1].says, "stands by");
         stop.cancel();
         assert_eq!(lacking(&health), [("process", "stops")]);
     }
@@ -189,7 +202,7 @@ mod tests {
                 }
             }
         };
-        let health = Health::until(&stop).reaches("database", pulse.clone());
+        let health = Health::until(&stop).reaches("database", pulse.clone()).look();
         let watching = async {
             let mut away = None;
             while away.is_none() {

@@ -15,7 +15,7 @@ use crate::{
 
 /// Something that a process needs to be ready, as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct Need {
     /// What it is called, such as `database`.
     pub name: &'static str,
     /// How it is, in a word or two, such as `away`.
@@ -24,25 +24,25 @@ pub struct Part {
     pub is_ready: bool,
 }
 
-/// `/health/live` is 200 while the process answers at all; `/health/ready` is 200 while all `parts()` are ready, else 503
+/// `/health/live` is 200 while the process answers at all; `/health/ready` is 200 while all `needs()` are ready, else 503
 /// with those that are not.
-pub fn routes<S>(parts: impl Fn() -> Vec<Part> + Clone + Send + Sync + 'static) -> Router<S>
+pub fn routes<S>(needs: impl Fn() -> Vec<Need> + Clone + Send + Sync + 'static) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     let is_ready = move || {
-        let parts = parts();
-        async move { ready(&parts) }
+        let needs = needs();
+        async move { ready(&needs) }
     };
-    let live = async || said(&Health { status: "live", parts: vec![] });
+    let live = async || said(&Health { status: "live", needs: vec![] });
     Router::new().route("/health/live", get(live)).route("/health/ready", get(is_ready))
 }
 
-fn ready(parts: &[Part]) -> Result<Response, Problem> {
-    let of = |part: &Part| format!("{}: {}", part.name, part.says);
-    let lacking: Vec<String> = parts.iter().filter(|part| !part.is_ready).map(of).collect();
+fn ready(needs: &[Need]) -> Result<Response, Problem> {
+    let of = |need: &Need| format!("{}: {}", need.name, need.says);
+    let lacking: Vec<String> = needs.iter().filter(|need| !need.is_ready).map(of).collect();
     if lacking.is_empty() {
-        Ok(said(&Health { status: "ready", parts: parts.iter().map(of).collect() }))
+        Ok(said(&Health { status: "ready", needs: needs.iter().map(of).collect() }))
     } else {
         Err(Problem::of(&types::NOT_READY, lacking.join(", ")))
     }
@@ -52,7 +52,7 @@ fn ready(parts: &[Part]) -> Result<Response, Problem> {
 struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<String>,
+    needs: Vec<String>,
 }
 
 fn said(health: &Health) -> Response {

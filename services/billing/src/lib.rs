@@ -40,7 +40,7 @@ use messaging::consumer::Consumer;
 use messaging::postgres::{self, Offsets, relay, slot};
 use messaging::{Broker, Pulse};
 use service::clock::Clock;
-use service::health::{Health, keep_asking, keep_asking_broker};
+use service::health::Health;
 use service::tasks::Tasks;
 use service::topics;
 use sqlx::PgPool;
@@ -99,17 +99,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (source, topics) = (SERVICE.to_owned(), topics::specs());
     let relay_config = relay::RelayConfig { database_url, slot, source, topics, pulse };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker.clone(), stop.clone()));
-    let (database, kafka) = (Pulse::new(), Pulse::new());
-    let health = health.reaches("database", database.clone()).reaches("broker", kafka.clone());
     let asked = pool.clone();
-    tasks.spawn(
-        "database probe",
-        keep_asking("database", database, move || postgres::answers(asked.clone()), stop.clone()),
-    );
-    tasks.spawn("broker probe", keep_asking_broker(broker, kafka, stop.clone()));
+    let health = health.reaches_database(move || postgres::answers(asked.clone()), &mut tasks);
+    let health = health.reaches_broker(&broker, &mut tasks);
     let metrics_for = verifier.clone();
     let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, work: TaskTracker::new() })
-        .merge(web::health::routes(move || health.parts()))
+        .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(metrics_for, service::metrics::render));
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));

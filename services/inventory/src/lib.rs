@@ -34,12 +34,7 @@ use messaging::{
     mongo::{self, relay},
 };
 use mongodb::Database;
-use service::{
-    clock::Clock,
-    health::{Health, keep_asking, keep_asking_broker},
-    tasks::Tasks,
-    topics,
-};
+use service::{clock::Clock, health::Health, tasks::Tasks, topics};
 use tokio::net::TcpListener;
 use web::access::Verifier;
 
@@ -106,16 +101,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let group = format!("{}{SERVICE}", broker.prefix);
     let consumer = Consumer::new(broker.clone(), &group, &[commands::TOPIC], offsets, config.batch_max as usize);
     let consumer = consumer.parked_keys_max(config.parked_keys_max);
-    let (relay_pulse, database, kafka) = (Pulse::new(), Pulse::new(), Pulse::new());
+    let relay_pulse = Pulse::new();
     let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
-    let health = health.reaches("database", database.clone()).reaches("broker", kafka.clone());
-    tasks.spawn("consumer", consumer.run(app.commands(), stop.clone()));
     let asked = db.clone();
-    tasks.spawn(
-        "database probe",
-        keep_asking("database", database, move || mongo::answers(asked.clone()), stop.clone()),
-    );
-    tasks.spawn("broker probe", keep_asking_broker(broker.clone(), kafka, stop.clone()));
+    let health = health.reaches_database(move || mongo::answers(asked.clone()), &mut tasks);
+    let health = health.reaches_broker(&broker, &mut tasks);
+    tasks.spawn("consumer", consumer.run(app.commands(), stop.clone()));
     let stop_relay = stop.clone();
     tasks.spawn(
         "relay",
@@ -123,7 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     );
     let verifier = app.verifier.clone();
     let router = http::router(app)
-        .merge(web::health::routes(move || health.parts()))
+        .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(verifier, service::metrics::render));
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, stop));

@@ -38,10 +38,7 @@ use messaging::{
     consumer::Consumer,
     postgres::{self, Offsets, relay, slot},
 };
-use service::{
-    health::{Health, keep_asking, keep_asking_broker},
-    tasks::Tasks,
-};
+use service::{health::Health, tasks::Tasks};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use web::access::Verifier;
 
@@ -110,17 +107,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let complete = Arc::new(AtomicBool::new(false));
     let offsets = Offsets::new(db.clone());
     tasks.spawn("catalogue watch", catalogue::watch(broker.clone(), offsets, Arc::clone(&complete), stop.clone()));
-    let (database, kafka) = (Pulse::new(), Pulse::new());
     let health = health.completes("copy of the catalogue", complete);
-    let health = health.reaches("database", database.clone()).reaches("broker", kafka.clone());
-    tasks.spawn(
-        "database probe",
-        keep_asking("database", database, move || postgres::answers(db.clone()), stop.clone()),
-    );
-    tasks.spawn("broker probe", keep_asking_broker(broker, kafka, stop.clone()));
+    let health = health.reaches_database(move || postgres::answers(db.clone()), &mut tasks);
+    let health = health.reaches_broker(&broker, &mut tasks);
     let verifier = app.verifier.clone();
     let routes = http::routes(app)
-        .merge(web::health::routes(move || health.parts()))
+        .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(verifier, service::metrics::render));
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, routes, stop));

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use web::{
     extract::Json,
-    health::{self, Part},
+    health::{self, Need},
     problem::{FieldError, Problem, ProblemType},
     serve::{GRACE, REQUEST_TIMEOUT, serve},
 };
@@ -106,18 +106,18 @@ async fn a_problem_shows_what_it_was_given_and_no_more() {
 
 #[tokio::test]
 async fn health_tells_alive_from_ready() {
-    let part = |name, says, is_ready| Part { name, says, is_ready };
-    let relay = part("relay", "stands by", true);
-    let ask = async |parts: Vec<Part>| {
-        let router: Router = health::routes(move || parts.clone());
+    let need = |name, says, is_ready| Need { name, says, is_ready };
+    let relay = need("relay", "stands by", true);
+    let ask = async |needs: Vec<Need>| {
+        let router: Router = health::routes(move || needs.clone());
         let live = get_from(&router, "/health/live").await;
         assert_eq!((live.status.as_u16(), live.body), (200, json!({"status": "live"})));
         get_from(&router, "/health/ready").await
     };
-    let ready = ask(vec![part("database", "reached", true), relay]).await;
-    let all = json!({"status": "ready", "parts": ["database: reached", "relay: stands by"]});
+    let ready = ask(vec![need("database", "reached", true), relay]).await;
+    let all = json!({"status": "ready", "needs": ["database: reached", "relay: stands by"]});
     assert_eq!((ready.status.as_u16(), ready.body), (200, all));
-    let lacking = ask(vec![part("database", "away", false), relay, part("process", "stops", false)]).await;
+    let lacking = ask(vec![need("database", "away", false), relay, need("process", "stops", false)]).await;
     lacking.is_problem(503, "not_ready");
     assert_eq!(lacking.body["detail"], "database: away, process: stops");
 }
@@ -185,7 +185,7 @@ async fn it_is_not_ready_before_it_is_gone() {
     let stopping = stop.clone();
     let router: Router = health::routes(move || {
         let is_ready = !stopping.is_cancelled();
-        vec![Part { name: "process", says: "as told", is_ready }]
+        vec![Need { name: "process", says: "as told", is_ready }]
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
