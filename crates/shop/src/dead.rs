@@ -77,8 +77,13 @@ impl Dead {
     /// # Errors
     /// A store does not answer.
     pub async fn list(&self) -> anyhow::Result<Vec<Parked>> {
+        self.list_of(None).await
+    }
+
+    /// Every key that `service` has parked; the others are not asked, for they may be down. `None`: that any has.
+    async fn list_of(&self, service: Option<Service>) -> anyhow::Result<Vec<Parked>> {
         let mut all = Vec::new();
-        for (service, store) in &self.stores {
+        for (service, store) in self.stores.iter().filter(|(of, _)| service.is_none_or(|wanted| wanted == *of)) {
             let keys = match store {
                 Store::Postgres(pool) => postgres::parked::list(pool).await.map_err(anyhow::Error::from),
                 Store::Mongo(db) => mongo::parked::list(db).await.map_err(anyhow::Error::from),
@@ -94,11 +99,9 @@ impl Dead {
     /// # Errors
     /// [`ShopError::NotParked`] if there is none.
     pub async fn find(&self, which: &Which) -> anyhow::Result<Vec<Parked>> {
-        let mut found = self.list().await?;
-        found.retain(|(service, parked)| {
-            parked.key == which.key
-                && which.topic.as_ref().is_none_or(|topic| *topic == parked.topic)
-                && which.service.is_none_or(|wanted| wanted == *service)
+        let mut found = self.list_of(which.service).await?;
+        found.retain(|(_, parked)| {
+            parked.key == which.key && which.topic.as_ref().is_none_or(|topic| *topic == parked.topic)
         });
         if found.is_empty() { Err(ShopError::NotParked { key: safe(&which.key) }.into()) } else { Ok(found) }
     }

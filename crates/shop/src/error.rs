@@ -103,12 +103,20 @@ pub enum ShopError {
         what: String,
     },
     /// A service would not send its messages again.
-    #[error("the {service} service has not republished: {said}")]
-    Republish {
+    #[error("the {service} service has not republished: {why}")]
+    NotRepublished {
         /// Which service.
         service: &'static str,
-        /// What it said.
-        said: String,
+        /// What it says.
+        why: String,
+    },
+    /// A service gives no answer that can be read.
+    #[error("the {service} service does not answer")]
+    Silent {
+        /// Which service.
+        service: &'static str,
+        /// What happened instead.
+        source: reqwest::Error,
     },
     /// The keys that tokens are signed with cannot be used.
     #[error("{} holds no usable key: remove the folder and start again, old tokens are then void", .0.display())]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{Service, ShopError, State};
+use crate::{Service, ShopError, State, status};
 
 /// Requests on their way at once.
 const AT_ONCE: usize = 16;
@@ -53,7 +53,8 @@ struct Owners<'s> {
 /// Has `what` sent again, as the operator with this token. Gives the number of messages.
 ///
 /// # Errors
-/// [`ShopError::Unknown`] if nobody knows it, [`ShopError::Republish`] if a service refuses or does not answer.
+/// [`ShopError::Unknown`] if nobody knows it, [`ShopError::NotRepublished`] if a service refuses,
+/// [`ShopError::Silent`] if it does not answer.
 pub async fn republish(state: &State, what: &What, operator: String) -> anyhow::Result<u64> {
     let owners = Owners { state, client: Client::new(), operator };
     let messages = match what {
@@ -94,7 +95,7 @@ impl Owners<'_> {
             let url = format!("{}{next}", self.state.url(Service::Inventory));
             let page = self.client.get(&url).send().await.and_then(reqwest::Response::error_for_status)?;
             let Products { data, next_cursor } = page.json().await.context("the catalogue cannot be read")?;
-            messages += self.all(data.into_iter().map(|product| What::Product(product.sku))).await?;
+            messages += all(data.iter().map(|product| self.product(&product.sku))).await?;
             let Some(cursor) = next_cursor else { break };
             next = format!("/v1/products?limit=200&cursor={cursor}");
         }
@@ -105,31 +106,31 @@ impl Owners<'_> {
             let ids: Vec<Uuid> = sqlx::query_scalar(page).bind(last).bind(PAGE).fetch_all(&mut db).await?;
             let Some(end) = ids.last() else { break };
             last = *end;
-            messages += self.all(ids.into_iter().map(|id| What::Order(id.into()))).await?;
+            messages += all(ids.into_iter().map(|id| self.order(id.into()))).await?;
         }
         db.close().await?;
         Ok(messages)
     }
 
-    async fn all(&self, whats: impl Iterator<Item = What>) -> Result<u64, ShopError> {
-        let sent = stream::iter(whats).map(async |what| match what {
-            What::Order(order) => self.order(order).await,
-            What::Product(sku) => self.product(&sku).await,
-            What::Everything => Ok(0),
-        });
-        sent.buffer_unordered(AT_ONCE).try_fold(0, async |sum, messages| Ok(sum + messages)).await
-    }
-
     /// How many messages the owner has sent; none if it knows nothing of that.
     async fn ask(&self, service: Service, path: &str) -> Result<u64, ShopError> {
-        let failed = |said: String| ShopError::Republish { service: service.name(), said };
+        let service_name = service.name();
+        let silent = |source| ShopError::Silent { service: service_name, source };
         let request = self.client.post(format!("{}{path}", self.state.url(service))).bearer_auth(&self.operator);
-        let answer = request.send().await.map_err(|error| failed(error.to_string()))?;
-        if answer.status() == StatusCode::NOT_FOUND {
-            return Ok(0);
+        let answer = request.send().await.map_err(silent)?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(0),
+            status if status.is_success() => {
+                let Republished { messages } = answer.json().await.map_err(silent)?;
+                Ok(messages)
+            }
+            _ => Err(ShopError::NotRepublished { service: service_name, why: status::detail(answer).await }),
         }
-        let answer = answer.error_for_status().map_err(|error| failed(error.to_string()))?;
-        let Republished { messages } = answer.json().await.map_err(|error| failed(error.to_string()))?;
-        Ok(messages)
     }
+}
+
+/// Does all of `requests`, some at once; how many messages that were.
+async fn all(requests: impl Iterator<Item = impl Future<Output = Result<u64, ShopError>>>) -> Result<u64, ShopError> {
+    let sent = stream::iter(requests).buffer_unordered(AT_ONCE);
+    sent.try_fold(0, async |sum, messages| Ok(sum + messages)).await
 }

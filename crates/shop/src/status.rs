@@ -67,13 +67,13 @@ async fn health(client: &Client, part: &PartState, pid: Option<u32>) -> String {
     let request = client.get(format!("http://127.0.0.1:{}/health/ready", part.port)).timeout(PATIENCE);
     match request.send().await {
         Ok(answer) if answer.status().is_success() => "ready".into(),
-        Ok(answer) => format!("not ready: {}", lacking(answer).await),
+        Ok(answer) => format!("not ready: {}", detail(answer).await),
         Err(_) => "silent".into(),
     }
 }
 
-/// What a service that is not ready says it lacks.
-async fn lacking(answer: reqwest::Response) -> String {
+/// What the problem says that is the answer of a service.
+pub(crate) async fn detail(answer: reqwest::Response) -> String {
     let problem: Option<serde_json::Value> = answer.json().await.ok();
     let detail = problem.and_then(|problem| Some(problem["detail"].as_str()?.to_owned()));
     detail.unwrap_or_else(|| "it does not say why".into())

@@ -127,11 +127,7 @@ impl Shop {
     /// # Errors
     /// [`ShopError::UnknownPart`].
     pub async fn take_down(&self, name: &str) -> Result<(), ShopError> {
-        let process = self.process(name)?;
-        self.roster.keep_down(name);
-        process.kill();
-        process.ended().await;
-        Ok(())
+        self.put_down(name, Guarded::kill).await
     }
 
     /// Has the part `name` end by itself, told by SIGTERM, and keeps it down until [`Shop::bring_up`].
@@ -139,9 +135,13 @@ impl Shop {
     /// # Errors
     /// [`ShopError::UnknownPart`].
     pub async fn end(&self, name: &str) -> Result<(), ShopError> {
+        self.put_down(name, Guarded::terminate).await
+    }
+
+    async fn put_down(&self, name: &str, tell: impl Fn(&Guarded)) -> Result<(), ShopError> {
         let process = self.process(name)?;
         self.roster.keep_down(name);
-        process.terminate();
+        tell(&process);
         process.ended().await;
         Ok(())
     }
