@@ -33,6 +33,7 @@ mod problem;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use contracts::Topic;
@@ -57,6 +58,8 @@ use crate::settle::{Pace, Worker};
 
 /// The name of the service: its consumer group, and the source its messages name.
 const SERVICE: &str = "billing";
+/// How long to look for the database before a batch or a request fails.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the service until it is told to stop.
 ///
@@ -123,6 +126,7 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
     let options = PgPoolOptions::new()
         .min_connections(config.database_connections)
         .max_connections(config.database_connections)
+        .acquire_timeout(PATIENCE)
         // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
         .test_before_acquire(false);
     options.connect(config.billing_database_url.expose()).await.context("cannot reach the database")

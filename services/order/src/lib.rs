@@ -30,7 +30,10 @@ mod sagas;
 mod settled;
 mod store;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::Context;
 use messaging::{
@@ -44,6 +47,8 @@ use web::access::Verifier;
 
 use crate::{answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled};
 
+/// How long to look for the database before a batch or a request fails.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most messages of one transaction.
 const BATCH: usize = 500;
 
@@ -124,6 +129,7 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
     let db = PgPoolOptions::new()
         .min_connections(config.database_connections)
         .max_connections(config.database_connections)
+        .acquire_timeout(PATIENCE)
         .test_before_acquire(false) // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
         .connect(config.order_database_url.expose())
         .await
