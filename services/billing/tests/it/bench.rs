@@ -278,6 +278,8 @@ pub(crate) enum Mood {
     Holds(ProviderKey),
     /// The answer to a call under this key is held back until the mood changes; who asks is told.
     Loses(ProviderKey),
+    /// The answer to a call under this key is held back until the mood changes; who asks gets no answer.
+    Forgets(ProviderKey),
 }
 
 impl Watched {
@@ -335,7 +337,7 @@ impl Watched {
         let mut mood = self.mood.subscribe();
         let mood = mood.wait_for(|mood| *mood != held).await.unwrap();
         match (&*mood, outcome) {
-            (Mood::Silent, _) => Err(Unclear),
+            (Mood::Silent | Mood::Forgets(_), _) => Err(Unclear),
             (Mood::Misstates, Outcome::Executed(Done { amount: Some(amount), fee })) => {
                 let amount = Some(Money::new(amount.amount + 1, amount.currency));
                 Ok(Outcome::Executed(Done { amount, fee }))
@@ -349,8 +351,8 @@ impl Provider for Watched {
     async fn execute(&self, request: &Request) -> Result<Outcome, Unclear> {
         let done = self.inner.execute(request).await;
         *self.executed.lock().unwrap().entry(request.key.clone()).or_default() += 1;
-        let lost = Mood::Loses(request.key.clone());
-        self.mood.subscribe().wait_for(|mood| *mood != lost).await.unwrap();
+        let holding = [Mood::Loses(request.key.clone()), Mood::Forgets(request.key.clone())];
+        self.mood.subscribe().wait_for(|mood| !holding.contains(mood)).await.unwrap();
         self.answer(&request.key, done?).await
     }
 
