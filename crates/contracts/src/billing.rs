@@ -43,6 +43,14 @@ pub enum BillingCommand {
         /// For which order.
         order: OrderId,
     },
+    /// Give back what is left of what was taken. Never refused. Answer: [`BillingEvent::PaymentRefunded`].
+    #[serde(rename = "billing.refund-payment.v1")]
+    RefundPayment {
+        /// Names this command; the answer carries it.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+    },
 }
 
 /// What billing did or refused, on topic `billing.events`.
@@ -107,6 +115,18 @@ pub enum BillingEvent {
         /// When.
         at: Timestamp,
     },
+    /// Nothing of what was taken is left with us.
+    #[serde(rename = "billing.payment-refunded.v1")]
+    PaymentRefunded {
+        /// The command this answers.
+        command: CommandId,
+        /// For which order.
+        order: OrderId,
+        /// How much went back for this command: what earlier refunds had left.
+        amount: Money,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Why a payment was refused.
@@ -120,6 +140,8 @@ pub enum PaymentRefusal {
     },
     /// The payment was voided before it was asked for.
     Voided,
+    /// No name and address is known to make out an invoice to.
+    UnknownCustomer,
 }
 
 impl Message for BillingCommand {
@@ -129,7 +151,8 @@ impl Message for BillingCommand {
         match self {
             Self::AuthorizePayment { order, .. }
             | Self::VoidPayment { order, .. }
-            | Self::CapturePayment { order, .. } => order.to_string(),
+            | Self::CapturePayment { order, .. }
+            | Self::RefundPayment { order, .. } => order.to_string(),
         }
     }
 
@@ -138,6 +161,7 @@ impl Message for BillingCommand {
             Self::AuthorizePayment { .. } => "billing.authorize-payment.v1",
             Self::VoidPayment { .. } => "billing.void-payment.v1",
             Self::CapturePayment { .. } => "billing.capture-payment.v1",
+            Self::RefundPayment { .. } => "billing.refund-payment.v1",
         }
     }
 }
@@ -151,7 +175,8 @@ impl Message for BillingEvent {
             | Self::PaymentRefused { order, .. }
             | Self::PaymentVoided { order, .. }
             | Self::PaymentCaptured { order, .. }
-            | Self::CaptureRefused { order, .. } => order.to_string(),
+            | Self::CaptureRefused { order, .. }
+            | Self::PaymentRefunded { order, .. } => order.to_string(),
         }
     }
 
@@ -162,6 +187,7 @@ impl Message for BillingEvent {
             Self::PaymentVoided { .. } => "billing.payment-voided.v1",
             Self::PaymentCaptured { .. } => "billing.payment-captured.v1",
             Self::CaptureRefused { .. } => "billing.capture-refused.v1",
+            Self::PaymentRefunded { .. } => "billing.payment-refunded.v1",
         }
     }
 }

@@ -57,6 +57,11 @@ id! {
     CustomerId
 }
 
+id! {
+    /// Pieces of one order that left one warehouse together.
+    ShipmentId
+}
+
 /// Names one command of one saga: saga, step, do or undo, attempt.
 ///
 /// Minted by the orchestrator and the same over retries and restarts, so that a participant can tell a command it has

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, Message, Money, OrderId, Quantity, Sku, Topic};
+use crate::{CommandId, Message, Money, OrderId, Quantity, ShipmentId, Sku, Topic, Warehouse};
 
 /// What inventory shall do, on topic `inventory.commands`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,15 @@ pub enum InventoryCommand {
         /// Names this command; the answer carries it.
         command: CommandId,
         /// For whom.
+        order: OrderId,
+    },
+    /// Take back what is held for a confirmed order, if none of it has been shipped. Answer:
+    /// [`InventoryEvent::StockReclaimed`] or [`InventoryEvent::ReclaimRefused`].
+    #[serde(rename = "inventory.reclaim-stock.v1")]
+    ReclaimStock {
+        /// Names this command; the answer carries it.
+        command: CommandId,
+        /// From whom.
         order: OrderId,
     },
 }
@@ -74,6 +83,42 @@ pub enum InventoryEvent {
         /// When.
         at: Timestamp,
     },
+    /// What was held is back in stock, and nothing will be shipped.
+    #[serde(rename = "inventory.stock-reclaimed.v1")]
+    StockReclaimed {
+        /// The command this answers.
+        command: CommandId,
+        /// From whom.
+        order: OrderId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Some of it has been shipped already, so all of it will be.
+    #[serde(rename = "inventory.reclaim-refused.v1")]
+    ReclaimRefused {
+        /// The command this answers.
+        command: CommandId,
+        /// From whom.
+        order: OrderId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Pieces have left a warehouse. Answers no command.
+    #[serde(rename = "inventory.stock-shipped.v1")]
+    StockShipped {
+        /// The shipment.
+        shipment: ShipmentId,
+        /// To whom.
+        order: OrderId,
+        /// From where.
+        warehouse: Warehouse,
+        /// What.
+        lines: Vec<StockLine>,
+        /// Whether this was the last of the order.
+        complete: bool,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Why no stock was held.
@@ -120,7 +165,9 @@ impl Message for InventoryCommand {
 
     fn key(&self) -> String {
         match self {
-            Self::HoldStock { order, .. } | Self::ReleaseStock { order, .. } => order.to_string(),
+            Self::HoldStock { order, .. } | Self::ReleaseStock { order, .. } | Self::ReclaimStock { order, .. } => {
+                order.to_string()
+            }
         }
     }
 
@@ -128,6 +175,7 @@ impl Message for InventoryCommand {
         match self {
             Self::HoldStock { .. } => "inventory.hold-stock.v1",
             Self::ReleaseStock { .. } => "inventory.release-stock.v1",
+            Self::ReclaimStock { .. } => "inventory.reclaim-stock.v1",
         }
     }
 }
@@ -137,9 +185,12 @@ impl Message for InventoryEvent {
 
     fn key(&self) -> String {
         match self {
-            Self::StockHeld { order, .. } | Self::StockRefused { order, .. } | Self::StockReleased { order, .. } => {
-                order.to_string()
-            }
+            Self::StockHeld { order, .. }
+            | Self::StockRefused { order, .. }
+            | Self::StockReleased { order, .. }
+            | Self::StockReclaimed { order, .. }
+            | Self::ReclaimRefused { order, .. }
+            | Self::StockShipped { order, .. } => order.to_string(),
         }
     }
 
@@ -148,6 +199,9 @@ impl Message for InventoryEvent {
             Self::StockHeld { .. } => "inventory.stock-held.v1",
             Self::StockRefused { .. } => "inventory.stock-refused.v1",
             Self::StockReleased { .. } => "inventory.stock-released.v1",
+            Self::StockReclaimed { .. } => "inventory.stock-reclaimed.v1",
+            Self::ReclaimRefused { .. } => "inventory.reclaim-refused.v1",
+            Self::StockShipped { .. } => "inventory.stock-shipped.v1",
         }
     }
 }

@@ -22,8 +22,8 @@ mod token;
 pub mod topic;
 pub mod vat;
 
-pub use id::{CommandId, CustomerId, OrderId};
+pub use id::{CommandId, CustomerId, OrderId, ShipmentId};
 pub use message::Message;
 pub use money::{Currency, Money, MoneyError};
-pub use sku::{Quantity, Sku};
+pub use sku::{Quantity, Sku, Warehouse};
 pub use topic::Topic;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CustomerId, Message, Money, MoneyError, OrderId, Quantity, Sku, Topic,
+    CustomerId, Message, Money, MoneyError, OrderId, Quantity, ShipmentId, Sku, Topic,
     vat::{Taxed, VatRate},
 };
 
@@ -31,6 +31,30 @@ pub enum OrderEvent {
     /// The stock is held and the money taken.
     #[serde(rename = "order.confirmed.v1")]
     Confirmed {
+        /// The order.
+        order: OrderId,
+        /// Its number among the order's events.
+        version: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A part of it has left a warehouse, or the last of it.
+    #[serde(rename = "order.shipped.v1")]
+    Shipped {
+        /// The order.
+        order: OrderId,
+        /// Its number among the order's events.
+        version: u32,
+        /// What has left.
+        shipment: ShipmentId,
+        /// Whether this was the last of the order.
+        complete: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody wanted it cancelled, and something of it is shipped: the order goes on.
+    #[serde(rename = "order.cancellation-refused.v1")]
+    CancellationRefused {
         /// The order.
         order: OrderId,
         /// Its number among the order's events.
@@ -105,6 +129,8 @@ pub enum CancelReason {
     TimedOut,
     /// The customer wanted it.
     Requested,
+    /// Nobody has said who the customer is, so no invoice could be made out.
+    UnknownCustomer,
 }
 
 impl Message for OrderEvent {
@@ -112,9 +138,11 @@ impl Message for OrderEvent {
 
     fn key(&self) -> String {
         match self {
-            Self::Placed { order, .. } | Self::Confirmed { order, .. } | Self::Cancelled { order, .. } => {
-                order.to_string()
-            }
+            Self::Placed { order, .. }
+            | Self::Confirmed { order, .. }
+            | Self::Shipped { order, .. }
+            | Self::CancellationRefused { order, .. }
+            | Self::Cancelled { order, .. } => order.to_string(),
         }
     }
 
@@ -122,6 +150,8 @@ impl Message for OrderEvent {
         match self {
             Self::Placed { .. } => "order.placed.v1",
             Self::Confirmed { .. } => "order.confirmed.v1",
+            Self::Shipped { .. } => "order.shipped.v1",
+            Self::CancellationRefused { .. } => "order.cancellation-refused.v1",
             Self::Cancelled { .. } => "order.cancelled.v1",
         }
     }

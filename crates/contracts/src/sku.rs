@@ -1,57 +1,76 @@
-//! What is ordered, and how many.
+//! What is ordered, how many, and where it lies.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The stock keeping unit: names one product. 1 to 40 characters of `A-Z`, `0-9` and `-`, such as `MUG-BLUE-01`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Sku(Box<str>);
+/// Declares a code: a short name of capital letters, digits and hyphens.
+macro_rules! code {
+    ($(#[$doc:meta])* $name:ident, at most $max:literal, $(#[$not_doc:meta])* $not:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
 
-/// The text is no SKU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a SKU has 1 to {} characters of A-Z, 0-9 and -", Sku::MAX_LEN)]
-pub struct NotASku;
+        $(#[$not_doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+        #[error("must have 1 to {} characters of A-Z, 0-9 and -", $name::MAX_LEN)]
+        pub struct $not;
 
-impl Sku {
-    /// The longest SKU, in characters.
-    pub const MAX_LEN: usize = 40;
+        impl $name {
+            /// The longest there is, in characters.
+            pub const MAX_LEN: usize = $max;
 
-    /// The SKU as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+            /// The code as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $not;
+
+            fn try_from(text: String) -> Result<Self, $not> {
+                let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
+                let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(known);
+                if fits { Ok(Self(text.into_boxed_str())) } else { Err($not) }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $not;
+
+            fn from_str(text: &str) -> Result<Self, $not> {
+                text.to_owned().try_into()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(code: $name) -> Self {
+                code.0.into_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
 }
 
-impl TryFrom<String> for Sku {
-    type Error = NotASku;
-
-    fn try_from(text: String) -> Result<Self, NotASku> {
-        let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
-        let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(known);
-        if fits { Ok(Self(text.into_boxed_str())) } else { Err(NotASku) }
-    }
+code! {
+    /// The stock keeping unit: names one product. 1 to 40 characters of `A-Z`, `0-9` and `-`, such as `MUG-BLUE-01`.
+    Sku, at most 40,
+    /// The text is no SKU.
+    NotASku
 }
 
-impl std::str::FromStr for Sku {
-    type Err = NotASku;
-
-    fn from_str(text: &str) -> Result<Self, NotASku> {
-        text.to_owned().try_into()
-    }
-}
-
-impl From<Sku> for String {
-    fn from(sku: Sku) -> Self {
-        sku.0.into_string()
-    }
-}
-
-impl fmt::Display for Sku {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+code! {
+    /// Names a place where stock lies. 1 to 20 characters of `A-Z`, `0-9` and `-`, such as `MAIN`.
+    Warehouse, at most 20,
+    /// The text names no warehouse.
+    NotAWarehouse
 }
 
 /// How many pieces of one SKU: 1 to 10,000.

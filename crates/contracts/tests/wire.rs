@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use contracts::{
-    CommandId, Currency, CustomerId, Message, Money, OrderId,
+    CommandId, Currency, CustomerId, Message, Money, OrderId, ShipmentId,
     billing::{BillingCommand, BillingEvent, PaymentRefusal},
     inventory::{CatalogueEvent, InventoryCommand, InventoryEvent, StockLine, StockRefusal},
     order::{CancelReason, OrderEvent, OrderLine},
@@ -81,6 +81,10 @@ fn customer() -> CustomerId {
     "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a02".parse().unwrap()
 }
 
+fn shipment() -> ShipmentId {
+    "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a04".parse().unwrap()
+}
+
 fn command(step: &str) -> CommandId {
     format!("019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a03:{step}:1").try_into().unwrap()
 }
@@ -101,10 +105,13 @@ fn order_events() -> Vec<OrderEvent> {
     vec![
         OrderEvent::Placed { order, version: 1, customer: customer(), lines: vec![line], total: total(), at },
         OrderEvent::Confirmed { order, version: 2, at },
+        OrderEvent::Shipped { order, version: 3, shipment: shipment(), complete: true, at },
+        OrderEvent::CancellationRefused { order, version: 4, at },
         cancelled(CancelReason::OutOfStock { sku: "MUG-BLUE-01".parse().unwrap() }),
         cancelled(CancelReason::PaymentDeclined { decline_code: "card_declined".into() }),
         cancelled(CancelReason::TimedOut),
         cancelled(CancelReason::Requested),
+        cancelled(CancelReason::UnknownCustomer),
     ]
 }
 
@@ -114,17 +121,30 @@ fn inventory_commands() -> Vec<InventoryCommand> {
     vec![
         InventoryCommand::HoldStock { command: command("hold-stock:do"), order, lines },
         InventoryCommand::ReleaseStock { command: command("hold-stock:undo"), order },
+        InventoryCommand::ReclaimStock { command: command("reclaim-stock:do"), order },
     ]
 }
 
 fn inventory_events() -> Vec<InventoryEvent> {
     let (order, at) = (order(), at());
     let refused = |reason| InventoryEvent::StockRefused { command: command("hold-stock:do"), order, reason, at };
+    let reclaim = || command("reclaim-stock:do");
+    let shipped = InventoryEvent::StockShipped {
+        shipment: shipment(),
+        order,
+        warehouse: "MAIN".parse().unwrap(),
+        lines: vec![StockLine { sku: "MUG-BLUE-01".parse().unwrap(), quantity: 2.try_into().unwrap() }],
+        complete: true,
+        at,
+    };
     vec![
         InventoryEvent::StockHeld { command: command("hold-stock:do"), order, at },
         refused(StockRefusal::OutOfStock { sku: "MUG-BLUE-01".parse().unwrap() }),
         refused(StockRefusal::Released),
         InventoryEvent::StockReleased { command: command("hold-stock:undo"), order, at },
+        InventoryEvent::StockReclaimed { command: reclaim(), order, at },
+        InventoryEvent::ReclaimRefused { command: reclaim(), order, at },
+        shipped,
     ]
 }
 
@@ -154,6 +174,7 @@ fn billing_commands() -> Vec<BillingCommand> {
         },
         BillingCommand::VoidPayment { command: command("authorize-payment:undo"), order },
         BillingCommand::CapturePayment { command: command("capture-payment:do"), order },
+        BillingCommand::RefundPayment { command: command("refund-payment:do"), order },
     ]
 }
 
@@ -165,8 +186,10 @@ fn billing_events() -> Vec<BillingEvent> {
         BillingEvent::PaymentAuthorized { command: authorize(), order, amount: total(), at },
         BillingEvent::PaymentRefused { command: authorize(), order, reason: declined(), at },
         BillingEvent::PaymentRefused { command: authorize(), order, reason: PaymentRefusal::Voided, at },
+        BillingEvent::PaymentRefused { command: authorize(), order, reason: PaymentRefusal::UnknownCustomer, at },
         BillingEvent::PaymentVoided { command: command("authorize-payment:undo"), order, at },
         BillingEvent::PaymentCaptured { command: command("capture-payment:do"), order, amount: total(), at },
         BillingEvent::CaptureRefused { command: command("capture-payment:do"), order, reason: declined(), at },
+        BillingEvent::PaymentRefunded { command: command("refund-payment:do"), order, amount: total(), at },
     ]
 }

@@ -67,6 +67,7 @@ fn order(command: &BillingCommand) -> OrderId {
     match command {
         BillingCommand::AuthorizePayment { order, .. }
         | BillingCommand::VoidPayment { order, .. }
-        | BillingCommand::CapturePayment { order, .. } => *order,
+        | BillingCommand::CapturePayment { order, .. }
+        | BillingCommand::RefundPayment { order, .. } => *order,
     }
 }

@@ -191,6 +191,7 @@ impl Payment {
         let impossible = || Fault::Impossible { command: id.clone(), kind, order: self.order, state: self.state };
         let voided = || PaymentRefusal::Voided;
         Ok(match (self.state, kind) {
+            (_, Kind::Refund) => return Err(impossible()),
             (State::Authorizing | State::Voiding | State::Capturing, _) => Step::Wait,
             (State::None, Kind::Authorize) => Step::Open(Operation::Authorize),
             (State::None, Kind::Void) => Step::Bury,

@@ -52,6 +52,7 @@ impl Orchestrator {
             }
             Kind::Void => BillingCommand::VoidPayment { command, order },
             Kind::Capture => BillingCommand::CapturePayment { command, order },
+            Kind::Refund => BillingCommand::RefundPayment { command, order },
         }
     }
 
@@ -91,6 +92,7 @@ fn said(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Answer(BillingEvent::PaymentCaptured { .. }) => "captured",
         Effect::Answer(BillingEvent::CaptureRefused { reason: PaymentRefusal::Voided, .. }) => "not captured: voided",
         Effect::Answer(BillingEvent::CaptureRefused { .. }) => "not captured",
+        Effect::Answer(BillingEvent::PaymentRefunded { .. }) => "refunded",
         Effect::OpenIntent(Act::Authorize { .. }) => "authorize!",
         Effect::OpenIntent(Act::Void { .. }) => "void!",
         Effect::OpenIntent(Act::Capture { .. }) => "capture!",

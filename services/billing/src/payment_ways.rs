@@ -156,7 +156,8 @@ fn answered(event: &BillingEvent) -> CommandId {
         | BillingEvent::PaymentRefused { command, .. }
         | BillingEvent::PaymentVoided { command, .. }
         | BillingEvent::PaymentCaptured { command, .. }
-        | BillingEvent::CaptureRefused { command, .. } => command.clone(),
+        | BillingEvent::CaptureRefused { command, .. }
+        | BillingEvent::PaymentRefunded { command, .. } => command.clone(),
     }
 }
 

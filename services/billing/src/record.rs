@@ -26,6 +26,8 @@ pub enum Kind {
     Void,
     /// Take it.
     Capture,
+    /// Give back what is left of it.
+    Refund,
 }
 
 /// How far a command has come.
@@ -67,5 +69,6 @@ pub(crate) fn named(command: &BillingCommand) -> (&CommandId, Kind) {
         BillingCommand::AuthorizePayment { command, .. } => (command, Kind::Authorize),
         BillingCommand::VoidPayment { command, .. } => (command, Kind::Void),
         BillingCommand::CapturePayment { command, .. } => (command, Kind::Capture),
+        BillingCommand::RefundPayment { command, .. } => (command, Kind::Refund),
     }
 }

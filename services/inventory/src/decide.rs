@@ -56,7 +56,9 @@ pub(crate) fn orders(commands: &[&InventoryCommand]) -> HashSet<OrderId> {
 pub(crate) fn skus(commands: &[&InventoryCommand], holds: &Holds) -> BTreeSet<Sku> {
     let wanted = commands.iter().filter_map(|command| match command {
         InventoryCommand::HoldStock { order, lines, .. } if holds.hold(*order).is_none() => Some(lines),
-        InventoryCommand::HoldStock { .. } | InventoryCommand::ReleaseStock { .. } => None,
+        InventoryCommand::HoldStock { .. }
+        | InventoryCommand::ReleaseStock { .. }
+        | InventoryCommand::ReclaimStock { .. } => None,
     });
     let open = holds.0.values().filter_map(|entry| entry.now.as_ref().filter(|hold| hold.state == State::Open));
     let held = open.map(|hold| &hold.lines);
@@ -65,7 +67,9 @@ pub(crate) fn skus(commands: &[&InventoryCommand], holds: &Holds) -> BTreeSet<Sk
 
 fn order(command: &InventoryCommand) -> OrderId {
     match command {
-        InventoryCommand::HoldStock { order, .. } | InventoryCommand::ReleaseStock { order, .. } => *order,
+        InventoryCommand::HoldStock { order, .. }
+        | InventoryCommand::ReleaseStock { order, .. }
+        | InventoryCommand::ReclaimStock { order, .. } => *order,
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) enum Impossible {
     OtherStep(CommandId),
     #[error("the lines of order {0} are none, or name a SKU twice")]
     BadLines(OrderId),
+    #[error("nothing was ever held for order {0}")]
+    NothingHeld(OrderId),
 }
 
 /// Why a command could not be obeyed.
@@ -103,20 +105,22 @@ pub(crate) fn obey(
         InventoryCommand::HoldStock { command, order, .. } | InventoryCommand::ReleaseStock { command, order } => {
             (command, *order)
         }
+        InventoryCommand::ReclaimStock { order, .. } => return Err(Impossible::NothingHeld(*order).into()),
     };
     if let Some(known) = hold.as_ref().and_then(|hold| hold.answered(id)) {
         return match (command, &known.answer) {
             (InventoryCommand::HoldStock { .. }, Answer::Held | Answer::Refused(_))
             | (InventoryCommand::ReleaseStock { .. }, Answer::Released) => Ok(known.event(order)),
             (InventoryCommand::HoldStock { .. }, Answer::Released)
-            | (InventoryCommand::ReleaseStock { .. }, Answer::Held | Answer::Refused(_)) => {
-                Err(Impossible::OtherStep(id.clone()).into())
-            }
+            | (InventoryCommand::ReleaseStock { .. }, Answer::Held | Answer::Refused(_))
+            | (InventoryCommand::ReclaimStock { .. }, _) => Err(Impossible::OtherStep(id.clone()).into()),
         };
     }
     let answer = match command {
         InventoryCommand::HoldStock { lines, .. } => take(hold, order, lines, stock, now)?,
-        InventoryCommand::ReleaseStock { .. } => let_go(hold, order, stock, now)?,
+        InventoryCommand::ReleaseStock { .. } | InventoryCommand::ReclaimStock { .. } => {
+            let_go(hold, order, stock, now)?
+        }
     };
     let answered = Answered { command: id.clone(), answer, at: now };
     let event = answered.event(order);

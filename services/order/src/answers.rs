@@ -53,11 +53,12 @@ struct Received {
 }
 
 fn read(record: &Record) -> Result<(Uuid, Received), HandleError> {
-    let (command, answer) = if record.topic == Topic::InventoryEvents.name() {
+    let answered = if record.topic == Topic::InventoryEvents.name() {
         checkout::from_inventory(record.decode::<InventoryEvent>()?)
     } else {
         checkout::from_billing(record.decode::<BillingEvent>()?)
     };
+    let (command, answer) = answered.map_err(|error| HandleError::this_message(record.id, error))?;
     let authorization = matches!(record.kind.as_str(), "billing.payment-authorized.v1" | "billing.payment-refused.v1");
     let not_ours = |error: saga::NotACommandId| HandleError::this_message(record.id, error);
     let command = command.as_str().parse().map_err(not_ours)?;

@@ -95,12 +95,23 @@ impl Checkout {
     }
 }
 
+/// The event answers no command of a checkout.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no checkout waits for this")]
+pub(crate) struct NoAnswer;
+
 /// The command that inventory answers, and its answer.
-pub(crate) fn from_inventory(event: InventoryEvent) -> (CommandId, Answer<CancelReason>) {
-    match event {
+///
+/// # Errors
+/// [`NoAnswer`]: nothing that a checkout waits for.
+pub(crate) fn from_inventory(event: InventoryEvent) -> Result<(CommandId, Answer<CancelReason>), NoAnswer> {
+    Ok(match event {
         InventoryEvent::StockHeld { command, .. } | InventoryEvent::StockReleased { command, .. } => {
             (command, Answer::Done)
         }
+        InventoryEvent::StockReclaimed { .. }
+        | InventoryEvent::ReclaimRefused { .. }
+        | InventoryEvent::StockShipped { .. } => return Err(NoAnswer),
         InventoryEvent::StockRefused { command, reason, .. } => (
             command,
             Answer::Refused(match reason {
@@ -109,12 +120,16 @@ pub(crate) fn from_inventory(event: InventoryEvent) -> (CommandId, Answer<Cancel
                 StockRefusal::Released => CancelReason::TimedOut,
             }),
         ),
-    }
+    })
 }
 
 /// The command that billing answers, and its answer.
-pub(crate) fn from_billing(event: BillingEvent) -> (CommandId, Answer<CancelReason>) {
-    match event {
+///
+/// # Errors
+/// [`NoAnswer`]: nothing that a checkout waits for.
+pub(crate) fn from_billing(event: BillingEvent) -> Result<(CommandId, Answer<CancelReason>), NoAnswer> {
+    Ok(match event {
+        BillingEvent::PaymentRefunded { .. } => return Err(NoAnswer),
         BillingEvent::PaymentAuthorized { command, .. }
         | BillingEvent::PaymentVoided { command, .. }
         | BillingEvent::PaymentCaptured { command, .. } => (command, Answer::Done),
@@ -125,10 +140,11 @@ pub(crate) fn from_billing(event: BillingEvent) -> (CommandId, Answer<CancelReas
                     PaymentRefusal::Declined { decline_code } => CancelReason::PaymentDeclined { decline_code },
                     // Refused because we voided it first: the saga has turned long before, on its deadline.
                     PaymentRefusal::Voided => CancelReason::TimedOut,
+                    PaymentRefusal::UnknownCustomer => CancelReason::UnknownCustomer,
                 }),
             )
         }
-    }
+    })
 }
 
 fn wire(id: &saga::CommandId) -> CommandId {

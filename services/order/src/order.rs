@@ -191,6 +191,8 @@ impl Impossible {
         use contracts::Message;
         let (OrderEvent::Placed { order: id, .. }
         | OrderEvent::Confirmed { order: id, .. }
+        | OrderEvent::Shipped { order: id, .. }
+        | OrderEvent::CancellationRefused { order: id, .. }
         | OrderEvent::Cancelled { order: id, .. }) = event;
         Self { order: *id, version: order.map_or(0, |order| order.version), event: event.kind() }
     }

@@ -297,6 +297,8 @@ pub(super) fn order_of(event: &OrderEvent) -> OrderId {
     match event {
         OrderEvent::Placed { order, .. }
         | OrderEvent::Confirmed { order, .. }
+        | OrderEvent::Shipped { order, .. }
+        | OrderEvent::CancellationRefused { order, .. }
         | OrderEvent::Cancelled { order, .. } => *order,
     }
 }

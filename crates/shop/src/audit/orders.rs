@@ -62,6 +62,8 @@ fn said(event: &OrderEvent) -> u32 {
     match event {
         OrderEvent::Placed { version, .. }
         | OrderEvent::Confirmed { version, .. }
+        | OrderEvent::Shipped { version, .. }
+        | OrderEvent::CancellationRefused { version, .. }
         | OrderEvent::Cancelled { version, .. } => *version,
     }
 }
@@ -69,8 +71,10 @@ fn said(event: &OrderEvent) -> u32 {
 /// Unit: microseconds since 1970.
 fn at(event: &OrderEvent) -> i64 {
     match event {
-        OrderEvent::Placed { at, .. } | OrderEvent::Confirmed { at, .. } | OrderEvent::Cancelled { at, .. } => {
-            at.as_microsecond()
-        }
+        OrderEvent::Placed { at, .. }
+        | OrderEvent::Confirmed { at, .. }
+        | OrderEvent::Shipped { at, .. }
+        | OrderEvent::CancellationRefused { at, .. }
+        | OrderEvent::Cancelled { at, .. } => at.as_microsecond(),
     }
 }

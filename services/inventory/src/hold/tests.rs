@@ -66,6 +66,9 @@ fn said(event: &InventoryEvent) -> &'static str {
         StockRefused { reason: StockRefusal::OutOfStock { .. }, .. } => "out of stock",
         StockRefused { reason: StockRefusal::Released, .. } => "refused: released",
         StockReleased { .. } => "released",
+        StockReclaimed { .. } => "reclaimed",
+        ReclaimRefused { .. } => "reclaim refused",
+        StockShipped { .. } => "shipped",
     }
 }
 

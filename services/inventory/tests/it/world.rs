@@ -244,6 +244,9 @@ pub(crate) fn word(event: &InventoryEvent) -> String {
     match event {
         InventoryEvent::StockHeld { .. } => "held".to_owned(),
         InventoryEvent::StockReleased { .. } => "released".to_owned(),
+        InventoryEvent::StockReclaimed { .. } => "reclaimed".to_owned(),
+        InventoryEvent::ReclaimRefused { .. } => "not reclaimed".to_owned(),
+        InventoryEvent::StockShipped { complete, .. } => if *complete { "shipped" } else { "part shipped" }.to_owned(),
         InventoryEvent::StockRefused { reason: StockRefusal::OutOfStock { sku }, .. } => format!("short of {sku}"),
         InventoryEvent::StockRefused { reason: StockRefusal::Released, .. } => "too late".to_owned(),
     }

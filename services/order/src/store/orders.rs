@@ -77,6 +77,8 @@ pub(crate) async fn append(tx: &mut PgConnection, events: &[OrderEvent]) -> sqlx
     for event in events {
         let (OrderEvent::Placed { order, version, at, .. }
         | OrderEvent::Confirmed { order, version, at }
+        | OrderEvent::Shipped { order, version, at, .. }
+        | OrderEvent::CancellationRefused { order, version, at }
         | OrderEvent::Cancelled { order, version, at, .. }) = event;
         ids.push(order.as_uuid());
         versions.push(int(*version)?);
