@@ -10,6 +10,20 @@
 //! | [`id`], [`money`], [`vat`], [`sku`], `token` | the words every message uses |
 //!
 //! `wire/` holds one golden JSON file per message and version; a test reads and writes each of them.
+//!
+//! # Versions
+//!
+//! A message says its version in its `type`, such as `order.placed.v2`. What may change, and how:
+//!
+//! - *A field is added that readers can do without*: the version stays. Readers ignore what they do not know.
+//! - *Anything else*: the version after it, and an **upcaster** that reads the one before as the new one, filling in what
+//!   it did not say from what it did. The program knows the newest shape only; there is no `v1` in any `match`. The
+//!   upcaster stands where the shape differs, so nobody else has to know, and what is in a database or a topic is never
+//!   rewritten: `order.placed.v1`, whose lines had no name, is read with the SKU in its place ([`order::OrderLine`]).
+//! - A golden file is for ever. Those of older versions are in `wire/` too, and a test reads them.
+//!
+//! Readers are updated before the writer: to one that does not know a version yet it is no message, and it is parked until
+//! the reader is updated and told to `cargo shop dead replay`.
 
 pub mod billing;
 pub mod id;

@@ -12,6 +12,6 @@ pub trait Message: Serialize + DeserializeOwned + Clone + std::fmt::Debug + Part
     /// Messages with the same key stay in order: the order id, or the SKU for products.
     fn key(&self) -> String;
 
-    /// The versioned name on the wire, such as `order.placed.v1`. Equals the `type` field of the JSON.
+    /// The versioned name on the wire, such as `order.placed.v2`. Equals the `type` field of the JSON.
     fn kind(&self) -> &'static str;
 }

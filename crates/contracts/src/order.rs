@@ -3,17 +3,19 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    CustomerId, Message, Money, MoneyError, OrderId, Quantity, ShipmentId, Sku, Topic,
-    vat::{Taxed, VatRate},
-};
+pub use line::OrderLine;
+
+use crate::{CustomerId, Message, Money, OrderId, ShipmentId, Sku, Topic};
+
+mod line;
 
 /// What happened to an order, on topic `order.events`. The versions of one order are 1..n without gaps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum OrderEvent {
-    /// Stored, and not yet paid. Always version 1.
-    #[serde(rename = "order.placed.v1")]
+    /// Stored, and not yet paid. Always version 1. What was written as `order.placed.v1`, whose lines had no name, is read
+    /// as this.
+    #[serde(rename = "order.placed.v2", alias = "order.placed.v1")]
     Placed {
         /// The order.
         order: OrderId,
@@ -76,38 +78,38 @@ pub enum OrderEvent {
     },
 }
 
-/// One line of an order. Its price is that of a piece times the quantity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OrderLine {
-    /// What.
-    pub sku: Sku,
-    /// How many.
-    pub quantity: Quantity,
-    /// Price of one piece, VAT included, frozen when the order was placed.
-    pub unit_price: Money,
-    /// The rate of the VAT in it, frozen with it.
-    pub vat_rate: VatRate,
-    /// What of the line's price is VAT, rounded once for the line: see [`vat`](crate::vat).
-    pub vat: Money,
-}
-
-impl OrderLine {
-    /// A line as it is placed: its VAT is worked out here, and is a fact from then on.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] past 64 bits.
-    pub fn priced(sku: Sku, quantity: Quantity, unit_price: Money, vat_rate: VatRate) -> Result<Self, MoneyError> {
-        let vat = vat_rate.within(unit_price.times(quantity.get())?).vat;
-        Ok(Self { sku, quantity, unit_price, vat_rate, vat })
+impl OrderEvent {
+    /// The order it happened to.
+    pub fn order(&self) -> OrderId {
+        match self {
+            Self::Placed { order, .. }
+            | Self::Confirmed { order, .. }
+            | Self::Shipped { order, .. }
+            | Self::CancellationRefused { order, .. }
+            | Self::Cancelled { order, .. } => *order,
+        }
     }
 
-    /// The price of the line, and what of it is VAT.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] past 64 bits.
-    pub fn taxed(&self) -> Result<Taxed, MoneyError> {
-        let gross = self.unit_price.times(self.quantity.get())?;
-        Ok(Taxed { rate: self.vat_rate, gross, vat: self.vat })
+    /// Its number among the order's events.
+    pub fn version(&self) -> u32 {
+        match self {
+            Self::Placed { version, .. }
+            | Self::Confirmed { version, .. }
+            | Self::Shipped { version, .. }
+            | Self::CancellationRefused { version, .. }
+            | Self::Cancelled { version, .. } => *version,
+        }
+    }
+
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Placed { at, .. }
+            | Self::Confirmed { at, .. }
+            | Self::Shipped { at, .. }
+            | Self::CancellationRefused { at, .. }
+            | Self::Cancelled { at, .. } => *at,
+        }
     }
 }
 
@@ -137,18 +139,12 @@ impl Message for OrderEvent {
     const TOPIC: Topic = Topic::OrderEvents;
 
     fn key(&self) -> String {
-        match self {
-            Self::Placed { order, .. }
-            | Self::Confirmed { order, .. }
-            | Self::Shipped { order, .. }
-            | Self::CancellationRefused { order, .. }
-            | Self::Cancelled { order, .. } => order.to_string(),
-        }
+        self.order().to_string()
     }
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Placed { .. } => "order.placed.v1",
+            Self::Placed { .. } => "order.placed.v2",
             Self::Confirmed { .. } => "order.confirmed.v1",
             Self::Shipped { .. } => "order.shipped.v1",
             Self::CancellationRefused { .. } => "order.cancellation-refused.v1",

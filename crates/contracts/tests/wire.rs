@@ -23,9 +23,35 @@ fn every_message_is_its_golden_file() {
     catalogue_events().iter().for_each(|message| check(message, &mut seen));
     billing_commands().iter().for_each(|message| check(message, &mut seen));
     billing_events().iter().for_each(|message| check(message, &mut seen));
+    old_versions(&mut seen);
     let files: BTreeSet<String> =
         fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(seen, files, "every message has a file, and every file a message");
+}
+
+/// What was written in an older version is read as the newest: here is each of them, and what it is read as.
+fn old_versions(seen: &mut BTreeSet<String>) {
+    let mut placed = order_events().remove(0);
+    let OrderEvent::Placed { lines, .. } = &mut placed else { panic!("placed first") };
+    lines[0].name = "MUG-BLUE-01".into(); // v1 had no names, and the SKU stands in.
+    for (name, read_as) in [("order.placed.v1.json", placed)] {
+        let golden = fs::read_to_string(folder().join(name)).unwrap();
+        assert!(golden.contains(&format!("\"type\": \"{}\"", name.trim_end_matches(".json"))), "{name}");
+        assert!(!golden.contains("\"name\""), "{name} is as it was written");
+        assert_eq!(serde_json::from_str::<OrderEvent>(&golden).unwrap(), read_as, "wire/{name}");
+        seen.insert(name.to_owned());
+    }
+}
+
+/// A reader that has an old message sends it on, if it does, as the newest.
+#[test]
+fn what_is_read_in_an_old_version_is_written_in_the_newest() {
+    let golden = fs::read_to_string(folder().join("order.placed.v1.json")).unwrap();
+    let read: OrderEvent = serde_json::from_str(&golden).unwrap();
+    let written = serde_json::to_value(&read).unwrap();
+    assert_eq!((read.kind(), &written["type"]), ("order.placed.v2", &Value::from("order.placed.v2")));
+    assert_eq!(written["lines"][0]["name"], "MUG-BLUE-01");
+    assert_eq!(serde_json::from_value::<OrderEvent>(written).unwrap(), read);
 }
 
 /// Readers ignore what they do not know, so that a writer may add a field.
@@ -40,6 +66,9 @@ fn a_reader_ignores_unknown_fields() {
 fn an_unknown_version_is_no_message() {
     let mut json = serde_json::to_value(&order_events()[1]).unwrap();
     json["type"] = Value::from("order.confirmed.v2");
+    assert!(serde_json::from_value::<OrderEvent>(json).is_err());
+    let mut json = serde_json::to_value(&order_events()[0]).unwrap();
+    json["type"] = Value::from("order.placed.v3");
     assert!(serde_json::from_value::<OrderEvent>(json).is_err());
 }
 
@@ -100,7 +129,9 @@ fn total() -> Money {
 fn order_events() -> Vec<OrderEvent> {
     let (order, at) = (order(), at());
     let (sku, quantity) = ("MUG-BLUE-01".parse().unwrap(), 2.try_into().unwrap());
-    let line = OrderLine::priced(sku, quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap();
+    let line =
+        OrderLine::priced(sku, "Enamel mug, blue".into(), quantity, Money::new(1290, Currency::EUR), VatRate(1900))
+            .unwrap();
     let cancelled = |reason| OrderEvent::Cancelled { order, version: 2, reason, at };
     vec![
         OrderEvent::Placed { order, version: 1, customer: customer(), lines: vec![line], total: total(), at },

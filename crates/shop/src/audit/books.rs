@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
-use contracts::{Money, OrderId, order::OrderEvent, vat::Taxed};
+use contracts::{Money, order::OrderEvent, vat::Taxed};
 use mongodb::{
     Client, Database,
     bson::{Document, doc},
@@ -290,15 +290,4 @@ impl Books {
 /// An amount and the code of its currency, as the stores have it.
 pub(super) fn columns(money: &Money) -> (i64, &'static str) {
     (money.amount, money.currency.code())
-}
-
-/// The order an event belongs to.
-pub(super) fn order_of(event: &OrderEvent) -> OrderId {
-    match event {
-        OrderEvent::Placed { order, .. }
-        | OrderEvent::Confirmed { order, .. }
-        | OrderEvent::Shipped { order, .. }
-        | OrderEvent::CancellationRefused { order, .. }
-        | OrderEvent::Cancelled { order, .. } => *order,
-    }
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Books, Finding,
-    books::{Order, columns, order_of},
+    books::{Order, columns},
 };
 
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
@@ -14,8 +14,10 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             (order.status == "pending").then(|| format!("order {} is pending", order.id))
         }),
         Finding::of("O3 an order's events are numbered 1..n without gaps", &books.events, |(order, events)| {
-            let whole =
-                events.iter().zip(1..).all(|((version, event), n)| *version == n && said(event) == n.cast_unsigned());
+            let whole = events
+                .iter()
+                .zip(1..)
+                .all(|((version, event), n)| *version == n && event.version() == n.cast_unsigned());
             (!whole).then(|| format!("order {order}"))
         }),
         Finding::of("O3 the time of an order's events never goes back", &books.events, |(order, events)| {
@@ -53,28 +55,12 @@ fn differs(order: &Order, events: &[(i32, OrderEvent)]) -> Option<String> {
         ("version", usize::try_from(order.version) == Ok(events.len())),
         ("time of placing", Some(order.placed_us) == events.first().map(|(_, event)| at(event))),
         ("time of change", Some(order.updated_us) == events.last().map(|(_, event)| at(event))),
-        ("order", events.iter().all(|(_, event)| order_of(event).as_uuid() == order.id)),
+        ("order", events.iter().all(|(_, event)| event.order().as_uuid() == order.id)),
     ];
     same.iter().find(|(_, same)| !same).map(|(what, _)| format!("its {what} is not that of its events"))
 }
 
-fn said(event: &OrderEvent) -> u32 {
-    match event {
-        OrderEvent::Placed { version, .. }
-        | OrderEvent::Confirmed { version, .. }
-        | OrderEvent::Shipped { version, .. }
-        | OrderEvent::CancellationRefused { version, .. }
-        | OrderEvent::Cancelled { version, .. } => *version,
-    }
-}
-
 /// Unit: microseconds since 1970.
 fn at(event: &OrderEvent) -> i64 {
-    match event {
-        OrderEvent::Placed { at, .. }
-        | OrderEvent::Confirmed { at, .. }
-        | OrderEvent::Shipped { at, .. }
-        | OrderEvent::CancellationRefused { at, .. }
-        | OrderEvent::Cancelled { at, .. } => at.as_microsecond(),
-    }
+    event.at().as_microsecond()
 }

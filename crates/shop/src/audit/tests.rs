@@ -56,7 +56,8 @@ fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
     let (id, customer) = (Uuid::now_v7(), CustomerId::mint());
     let [placed_at, at] = [1_000_000, 2_000_000].map(|micros| Timestamp::from_microsecond(micros).unwrap());
     let (sku, quantity) = ("MUG".parse().unwrap(), 2.try_into().unwrap());
-    let lines = vec![OrderLine::priced(sku, quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap()];
+    let lines =
+        vec![OrderLine::priced(sku, "Mug".into(), quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap()];
     let total = Money::new(2580, Currency::EUR);
     let placed =
         OrderEvent::Placed { order: id.into(), version: 1, customer, lines: lines.clone(), total, at: placed_at };
