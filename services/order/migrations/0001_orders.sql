@@ -98,20 +98,23 @@ create table order_events (
 create table orders (
     id             uuid primary key,
     customer_id    uuid not null,
-    status         text not null check (status in ('pending', 'confirmed', 'cancelled')),
+    status         text not null check (status in ('pending', 'confirmed', 'partly_shipped', 'shipped', 'cancelled')),
     cancel_reason  json check ((cancel_reason is not null) = (status = 'cancelled')),
     version        int not null check (version >= 1),
     lines          json not null,
     total_amount   bigint not null check (total_amount >= 0),
     total_currency text not null,
+    -- The ids of what has left for the customer.
+    shipments      json not null default '[]',
+    cancellation_refused boolean not null default false,
     placed_at      timestamptz not null,
     updated_at     timestamptz not null
 ) with (fillfactor = 50); -- Room beside each row, so that its update stays on the page and touches no index.
 
--- One run of a saga. Whoever changes it locks its row.
+-- One run of a saga. Whoever changes it locks its row; whoever begins a cancellation locks that of the checkout.
 create table saga (
     id       uuid primary key,
-    kind     text not null check (kind in ('checkout')),
+    kind     text not null check (kind in ('checkout', 'cancellation')),
     order_id uuid not null,
     state    text not null check (state in ('running', 'parked', 'completed', 'unwound')),
     instance json not null,
@@ -159,6 +162,7 @@ create table idempotency_key (
 create table product (
     sku            text primary key,
     version        int not null,
+    name           text not null,
     price_amount   bigint not null check (price_amount >= 0),
     price_currency text not null,
     vat_rate       int not null check (vat_rate between 0 and 10000)

@@ -1,20 +1,29 @@
-//! Where everything meets: the answers of inventory and billing move the sagas. One transaction for all that came.
+//! Where everything meets: what inventory and billing say moves the sagas and the orders. One transaction for all that
+//! came.
 //!
-//! What an answer leads to is decided by `checkout` (the steps) and by the saga crate's machine (forward or back).
+//! What an answer leads to is decided by `checkout` and `cancellation` (the steps) and by the saga crate's machine
+//! (forward or back); what becomes of an order, by `order`.
 
 use std::collections::HashMap;
 
-use contracts::{Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason};
+use contracts::{CommandId, OrderId, Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason};
 use messaging::{Batch, HandleError, Handler, Record};
-use saga::{Answer, Input};
+use saga::{Answer, NotACommandId};
 use uuid::Uuid;
 
-use crate::{App, checkout, meters, sagas::Progress, store};
+use crate::{
+    App,
+    cancellation::ReclaimRefusal,
+    checkout,
+    order::News,
+    sagas::{Moves, Progress},
+    store,
+};
 
 /// The topics that answers come on.
 pub(crate) const TOPICS: [&str; 2] = [Topic::InventoryEvents.name(), Topic::BillingEvents.name()];
 
-/// Takes answers in.
+/// Takes in what the participants say.
 pub(crate) struct Answers(pub(crate) App);
 
 impl Handler for Answers {
@@ -23,44 +32,84 @@ impl Handler for Answers {
         let mut read = batch.records.iter().map(read).collect::<Result<HashMap<_, _>, _>>()?;
         let mut tx = app.db.begin().await?;
         let fresh = messaging::postgres::inbox::accept(&mut tx, batch).await?;
-        let answers: Vec<(Uuid, Received)> = fresh.iter().filter_map(|record| read.remove_entry(&record.id)).collect();
-        let ids: Vec<Uuid> = answers.iter().map(|(_, received)| received.command.saga).collect();
+        let heard: Vec<(Uuid, Heard)> = fresh.iter().filter_map(|record| read.remove_entry(&record.id)).collect();
+        let ids: Vec<Uuid> = heard.iter().filter_map(|(_, heard)| heard.saga()).collect();
         let (now, sagas) = store::sagas::lock(&mut tx, &ids).await?;
         let mut progress = Progress::of(sagas);
-        for (message, Received { command, answer, authorization }) in answers {
-            let saga = command.saga;
-            let advanced = progress.advance(saga, Input::Answered { command, answer }, now);
-            advanced.map_err(|error| HandleError::this_message(message, error))?;
-            if authorization {
-                progress.forget_token(saga);
+        for (message, heard) in heard {
+            match heard {
+                Heard::Answer(saga, moves) => {
+                    progress.advance(saga, moves, now).map_err(|error| HandleError::this_message(message, error))?
+                }
+                Heard::News(order, news) => progress.tell(order, news),
             }
         }
-        let ended = progress.end_orders(&mut tx, now).await?;
-        progress.save(&mut tx, now).await?;
-        tx.commit().await?;
-        meters::ended(&ended);
-        app.settled.announce(ended);
-        Ok(())
+        progress.commit(app, tx, now).await
     }
 }
 
-/// An answer, read.
-struct Received {
-    command: saga::CommandId,
-    answer: Answer<CancelReason>,
-    /// Whether it settles the authorization, after which nobody needs the payment token.
-    authorization: bool,
+/// What a participant says.
+enum Heard {
+    /// To a saga.
+    Answer(Uuid, Moves),
+    /// Of itself, about an order.
+    News(OrderId, News),
 }
 
-fn read(record: &Record) -> Result<(Uuid, Received), HandleError> {
-    let answered = if record.topic == Topic::InventoryEvents.name() {
-        checkout::from_inventory(record.decode::<InventoryEvent>()?)
+impl Heard {
+    fn saga(&self) -> Option<Uuid> {
+        match self {
+            Self::Answer(saga, _) => Some(*saga),
+            Self::News(..) => None,
+        }
+    }
+
+    fn to_checkout(command: &CommandId, answer: Answer<CancelReason>) -> Result<Self, NotACommandId> {
+        let command: saga::CommandId = command.as_str().parse()?;
+        Ok(Self::Answer(command.saga, Moves::Checkout(command, answer)))
+    }
+
+    fn to_cancellation(command: &CommandId, answer: Answer<ReclaimRefusal>) -> Result<Self, NotACommandId> {
+        let command: saga::CommandId = command.as_str().parse()?;
+        Ok(Self::Answer(command.saga, Moves::Cancellation(command, answer)))
+    }
+}
+
+fn read(record: &Record) -> Result<(Uuid, Heard), HandleError> {
+    let heard = if record.topic == Topic::InventoryEvents.name() {
+        from_inventory(record.decode()?)
     } else {
-        checkout::from_billing(record.decode::<BillingEvent>()?)
+        from_billing(record.decode()?)
     };
-    let (command, answer) = answered.map_err(|error| HandleError::this_message(record.id, error))?;
-    let authorization = matches!(record.kind.as_str(), "billing.payment-authorized.v1" | "billing.payment-refused.v1");
-    let not_ours = |error: saga::NotACommandId| HandleError::this_message(record.id, error);
-    let command = command.as_str().parse().map_err(not_ours)?;
-    Ok((record.id, Received { command, answer, authorization }))
+    Ok((record.id, heard.map_err(|error| HandleError::this_message(record.id, error))?))
+}
+
+fn from_inventory(event: InventoryEvent) -> Result<Heard, NotACommandId> {
+    match event {
+        InventoryEvent::StockHeld { command, .. } | InventoryEvent::StockReleased { command, .. } => {
+            Heard::to_checkout(&command, Answer::Done)
+        }
+        InventoryEvent::StockRefused { command, reason, .. } => {
+            Heard::to_checkout(&command, Answer::Refused(checkout::no_stock(reason)))
+        }
+        InventoryEvent::StockReclaimed { command, .. } => Heard::to_cancellation(&command, Answer::Done),
+        InventoryEvent::ReclaimRefused { command, .. } => {
+            Heard::to_cancellation(&command, Answer::Refused(ReclaimRefusal::Shipped))
+        }
+        InventoryEvent::StockShipped { order, shipment, complete, .. } => {
+            Ok(Heard::News(order, News::Shipped { shipment, complete }))
+        }
+    }
+}
+
+fn from_billing(event: BillingEvent) -> Result<Heard, NotACommandId> {
+    match event {
+        BillingEvent::PaymentAuthorized { command, .. }
+        | BillingEvent::PaymentVoided { command, .. }
+        | BillingEvent::PaymentCaptured { command, .. } => Heard::to_checkout(&command, Answer::Done),
+        BillingEvent::PaymentRefused { command, reason, .. } | BillingEvent::CaptureRefused { command, reason, .. } => {
+            Heard::to_checkout(&command, Answer::Refused(checkout::no_payment(reason)))
+        }
+        BillingEvent::PaymentRefunded { command, .. } => Heard::to_cancellation(&command, Answer::Done),
+    }
 }

@@ -2,19 +2,22 @@
 //!
 //! Until the money is taken, a refusal undoes every step that was or may have been done; after that we only go forward.
 //! What happens when the card is declined? `authorize payment` is refused, so `hold stock` is undone by `ReleaseStock`,
-//! and on `StockReleased` the order is cancelled with the reason the card was declined for.
+//! and on `StockReleased` the order is cancelled with the reason the card was declined for. What happens when the customer
+//! cancels meanwhile is in [`cancellation`](crate::cancellation).
 
 use std::sync::LazyLock;
 
 use contracts::{
     CommandId, CustomerId, Money, MoneyError, OrderId,
-    billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken},
-    inventory::{InventoryCommand, InventoryEvent, StockLine, StockRefusal},
+    billing::{BillingCommand, PaymentRefusal, PaymentToken},
+    inventory::{InventoryCommand, StockLine, StockRefusal},
     order::{CancelReason, OrderEvent, OrderLine},
     vat::{self, Taxed},
 };
-use saga::{Answer, Saga, step};
+use saga::{Did, Ended, Instance, Saga, Undo, Why, step};
 use serde::{Deserialize, Serialize};
+
+use crate::order::News;
 
 /// The steps, and what undoes them.
 pub(crate) static CHECKOUT: LazyLock<Saga<Checkout>> = LazyLock::new(|| {
@@ -38,7 +41,7 @@ pub(crate) struct Checkout {
     token: Option<PaymentToken>,
 }
 
-/// A command to one of the two participants.
+/// A command to one of the two participants, of whichever saga.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
     Inventory(InventoryCommand),
@@ -65,9 +68,12 @@ impl Checkout {
         self.order
     }
 
-    /// Drops the token: the authorization is settled, and nobody needs it again.
-    pub(crate) fn forget_token(&mut self) {
-        self.token = None;
+    /// Drops the token of a checkout that will not ask for the authorization again: it is answered, or taken back.
+    pub(crate) fn forget_token(checkout: &mut Instance<Self>) {
+        let authorization = checkout.progress("authorize-payment");
+        if !authorization.is_some_and(|asked| asked.did == Did::Asked && asked.undo == Undo::No) {
+            checkout.data.token = None;
+        }
     }
 
     fn hold_stock(&self, id: &saga::CommandId) -> Command {
@@ -80,7 +86,7 @@ impl Checkout {
     }
 
     fn authorize(&self, id: &saga::CommandId) -> Command {
-        let token = self.token.clone().expect("the token is kept until the authorization is settled");
+        let token = self.token.clone().expect("the token is kept while the authorization may be asked for");
         let Self { order, customer, total: amount, .. } = *self;
         let (command, taxes) = (wire(id), self.taxes.clone());
         Command::Billing(BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token })
@@ -95,59 +101,39 @@ impl Checkout {
     }
 }
 
-/// The event answers no command of a checkout.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no checkout waits for this")]
-pub(crate) struct NoAnswer;
-
-/// The command that inventory answers, and its answer.
-///
-/// # Errors
-/// [`NoAnswer`]: nothing that a checkout waits for.
-pub(crate) fn from_inventory(event: InventoryEvent) -> Result<(CommandId, Answer<CancelReason>), NoAnswer> {
-    Ok(match event {
-        InventoryEvent::StockHeld { command, .. } | InventoryEvent::StockReleased { command, .. } => {
-            (command, Answer::Done)
-        }
-        InventoryEvent::StockReclaimed { .. }
-        | InventoryEvent::ReclaimRefused { .. }
-        | InventoryEvent::StockShipped { .. } => return Err(NoAnswer),
-        InventoryEvent::StockRefused { command, reason, .. } => (
-            command,
-            Answer::Refused(match reason {
-                StockRefusal::OutOfStock { sku } => CancelReason::OutOfStock { sku },
-                // Refused because we let go of it first: the saga has turned long before, on its deadline.
-                StockRefusal::Released => CancelReason::TimedOut,
-            }),
-        ),
-    })
+/// What the order hears when its checkout has ended; nothing if it is paid for and wanted no more: then it is cancelled,
+/// and never was confirmed.
+pub(crate) fn ended(how: Ended<CancelReason>, is_cancel_requested: bool) -> Option<News> {
+    match how {
+        Ended::Completed if is_cancel_requested => None,
+        Ended::Completed => Some(News::Paid),
+        Ended::Unwound(Why::Refused { reason, .. }) => Some(News::Undone(reason)),
+        Ended::Unwound(Why::TimedOut) => Some(News::Undone(CancelReason::TimedOut)),
+        Ended::Unwound(Why::Cancelled) => Some(News::Undone(CancelReason::Requested)),
+    }
 }
 
-/// The command that billing answers, and its answer.
-///
-/// # Errors
-/// [`NoAnswer`]: nothing that a checkout waits for.
-pub(crate) fn from_billing(event: BillingEvent) -> Result<(CommandId, Answer<CancelReason>), NoAnswer> {
-    Ok(match event {
-        BillingEvent::PaymentRefunded { .. } => return Err(NoAnswer),
-        BillingEvent::PaymentAuthorized { command, .. }
-        | BillingEvent::PaymentVoided { command, .. }
-        | BillingEvent::PaymentCaptured { command, .. } => (command, Answer::Done),
-        BillingEvent::PaymentRefused { command, reason, .. } | BillingEvent::CaptureRefused { command, reason, .. } => {
-            (
-                command,
-                Answer::Refused(match reason {
-                    PaymentRefusal::Declined { decline_code } => CancelReason::PaymentDeclined { decline_code },
-                    // Refused because we voided it first: the saga has turned long before, on its deadline.
-                    PaymentRefusal::Voided => CancelReason::TimedOut,
-                    PaymentRefusal::UnknownCustomer => CancelReason::UnknownCustomer,
-                }),
-            )
-        }
-    })
+/// Why an order is cancelled whose stock was refused.
+pub(crate) fn no_stock(refusal: StockRefusal) -> CancelReason {
+    match refusal {
+        StockRefusal::OutOfStock { sku } => CancelReason::OutOfStock { sku },
+        // Refused because we let go of it first: the saga has turned long before, and has its reason.
+        StockRefusal::Released => CancelReason::TimedOut,
+    }
 }
 
-fn wire(id: &saga::CommandId) -> CommandId {
+/// Why an order is cancelled whose payment was refused.
+pub(crate) fn no_payment(refusal: PaymentRefusal) -> CancelReason {
+    match refusal {
+        PaymentRefusal::Declined { decline_code } => CancelReason::PaymentDeclined { decline_code },
+        PaymentRefusal::UnknownCustomer => CancelReason::UnknownCustomer,
+        // Refused because we voided it first: the saga has turned long before, and has its reason.
+        PaymentRefusal::Voided => CancelReason::TimedOut,
+    }
+}
+
+/// A command's id as it travels.
+pub(crate) fn wire(id: &saga::CommandId) -> CommandId {
     id.to_string().try_into().expect("a saga's command id is short visible ASCII")
 }
 
@@ -160,7 +146,8 @@ mod tests {
 
     fn checkout() -> Checkout {
         let (sku, quantity) = ("MUG".parse().unwrap(), Quantity::try_from(2).unwrap());
-        let line = OrderLine::priced(sku, quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap();
+        let line =
+            OrderLine::priced(sku, "Mug".into(), quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap();
         let (order, customer, total) = (OrderId::mint(), CustomerId::mint(), Money::new(2580, Currency::EUR));
         let at = Timestamp::UNIX_EPOCH;
         let placed = OrderEvent::Placed { order, version: 1, customer, lines: vec![line], total, at };

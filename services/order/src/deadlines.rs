@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use messaging::HandleError;
-use saga::Input;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    App, meters,
-    sagas::Progress,
+    App,
+    sagas::{AnySaga, Moves, Progress},
     store::{self, sagas::Due},
 };
 
@@ -37,15 +36,11 @@ pub(crate) async fn wake_due(app: &App) -> Result<usize, HandleError> {
         // Or they would be the first in every scan, and in the end fill it.
         store::sagas::put_off(&mut tx, &unreadable).await?;
     }
-    let ids: Vec<_> = sagas.iter().map(|instance| instance.id).collect();
+    let ids: Vec<_> = sagas.iter().map(AnySaga::id).collect();
     let mut progress = Progress::of(sagas);
     for id in &ids {
-        progress.advance(*id, Input::Woken, now).map_err(|error| HandleError::Ours(error.into()))?;
+        progress.advance(*id, Moves::Woken, now).map_err(|error| HandleError::Ours(error.into()))?;
     }
-    let ended = progress.end_orders(&mut tx, now).await?;
-    progress.save(&mut tx, now).await?;
-    tx.commit().await?;
-    meters::ended(&ended);
-    app.settled.announce(ended);
+    progress.commit(app, tx, now).await?;
     Ok(ids.len())
 }

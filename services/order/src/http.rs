@@ -1,4 +1,9 @@
-//! The HTTP API: place an order, look at it.
+//! The HTTP API: place an order, look at it as it is and was, cancel it.
+
+mod events;
+mod view;
+
+use std::num::NonZeroU32;
 
 use axum::{
     Router,
@@ -7,21 +12,24 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use contracts::{Money, OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason, order::OrderLine};
+use contracts::{OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio_util::task::TaskTracker;
 use web::{
     access::{Principal, Verifier},
-    extract::{IdempotencyKey, Json, Path, Prefer},
-    problem::Problem,
+    extract::{IdempotencyKey, Json, Path, Prefer, Query},
+    problem::{Problem, types},
 };
 
 use crate::{
-    App,
+    App, cancel,
+    history::Moment,
+    http::view::OrderView,
     order::{Cart, Order, Status},
     place::{PlaceError, Placed, Wish},
-    problem, republish, store,
+    problem, rebuild, republish, store,
 };
 
 /// Every route of this service.
@@ -29,7 +37,10 @@ pub(crate) fn routes(app: App) -> Router {
     Router::new()
         .route("/v1/orders", post(place_order))
         .route("/v1/orders/{id}", get(show_order))
+        .route("/v1/orders/{id}/cancellation", post(cancel_order))
+        .route("/v1/orders/{id}/events", get(events::list))
         .route("/v1/orders/{id}/republish", post(republish::order))
+        .route("/v1/orders/rebuild", post(rebuild::orders))
         .with_state(app)
 }
 
@@ -80,19 +91,57 @@ async fn place_order(
     Ok(response)
 }
 
-/// Shows an order as it is now, to its customer or to an operator.
+/// Which state of an order is asked for: as it is now if neither is given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Past {
+    /// RFC 3339. One that is still to come shows what there is now.
+    as_of: Option<Timestamp>,
+    version: Option<NonZeroU32>,
+}
+
+/// Shows an order as it is now or as it was, to its customer or to an operator.
 async fn show_order(
     State(app): State<App>,
     principal: Principal,
     prefer: Prefer,
+    Query(past): Query<Past>,
     Path(id): Path<OrderId>,
 ) -> Result<Json<OrderView>, Problem> {
     let order = find(&app, &principal, id).await?;
+    let moment = match past {
+        Past { as_of: Some(_), version: Some(_) } => {
+            return Err(Problem::of(&types::INVALID_QUERY, "as_of and version say two things; give one of them"));
+        }
+        Past { as_of: Some(time), version: None } => Some(Moment::AsOf(time)),
+        Past { as_of: None, version: Some(version) } => Some(Moment::Version(version.get())),
+        Past { as_of: None, version: None } => None,
+    };
+    if let Some(moment) = moment {
+        return view::at(&app, id, moment).await.map(Json);
+    }
     let order = match prefer.wait {
         Some(at_most) if order.status == Status::Pending => app.settled.wait(id, at_most).await.unwrap_or(order),
         _ => order,
     };
-    Ok(Json(OrderView::from(order)))
+    view::now(&app, order).await.map(Json)
+}
+
+/// Has an order cancelled, if it still can be. It is when all is undone; to ask again is harmless.
+async fn cancel_order(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<OrderId>,
+) -> Result<(StatusCode, Json<OrderView>), Problem> {
+    find(&app, &principal, id).await?;
+    // In a task of its own: a client that hangs up must not leave a transaction open.
+    let work = TaskTracker::new().spawn({
+        let app = app.clone();
+        async move { cancel::cancel(&app, id).await }
+    });
+    work.await.map_err(|error| Problem::internal(&error))??;
+    let order = find(&app, &principal, id).await?;
+    Ok((StatusCode::ACCEPTED, Json(view::now(&app, order).await?)))
 }
 
 /// The order, if `principal` may see it; another customer's looks like none at all.
@@ -143,35 +192,6 @@ impl From<&Order> for Accepted {
     fn from(order: &Order) -> Self {
         let Order { id, version, status, .. } = order;
         Self { id: *id, version: *version, status: status.as_str(), cancel_reason: status.cancel_reason().cloned() }
-    }
-}
-
-/// An order as its customer sees it.
-#[derive(Debug, Serialize)]
-struct OrderView {
-    id: OrderId,
-    version: u32,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cancel_reason: Option<CancelReason>,
-    lines: Vec<OrderLine>,
-    total: Money,
-    placed_at: Timestamp,
-    updated_at: Timestamp,
-}
-
-impl From<Order> for OrderView {
-    fn from(order: Order) -> Self {
-        Self {
-            id: order.id,
-            version: order.version,
-            status: order.status.as_str(),
-            cancel_reason: order.status.cancel_reason().cloned(),
-            lines: order.lines,
-            total: order.total,
-            placed_at: order.placed_at,
-            updated_at: order.updated_at,
-        }
     }
 }
 

@@ -4,31 +4,40 @@
 //! |---|---|
 //! | `http`, `problem` | the API and its refusals |
 //! | `order` | what may happen to an order; pure |
-//! | `checkout` | the saga: its steps, commands and answers; pure |
+//! | `checkout` | the saga that an order begins with: its steps and commands; pure |
+//! | `cancellation` | what happens when an order is cancelled, and the saga for it; pure |
 //! | `place` | places all orders that were waiting, in one transaction |
-//! | `answers` | what inventory and billing answer moves the sagas |
-//! | `deadlines` | time moves them too |
+//! | `answers` | what inventory and billing say moves the sagas and the orders |
+//! | `deadlines` | time moves sagas too |
+//! | `cancel` | and so does who wants an order cancelled |
 //! | `sagas` | what moves a saga causes, saved in one transaction |
 //! | `catalogue` | the replica of products and prices |
+//! | `history`, `timeline` | an order as it was; all that was written down about it; pure |
 //! | `republish` | an order's events, sent again |
+//! | `rebuild` | the folds of all orders, made anew |
 //! | `settled` | clients that wait for an order to settle |
 //! | `meters` | what operators see of the orders |
 //! | `store` | all SQL |
 
 mod answers;
+mod cancel;
+mod cancellation;
 mod catalogue;
 mod checkout;
 pub mod config;
 mod deadlines;
+mod history;
 mod http;
 mod meters;
 mod order;
 mod place;
 mod problem;
+mod rebuild;
 mod republish;
 mod sagas;
 mod settled;
 mod store;
+mod timeline;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},

@@ -2,34 +2,35 @@
 
 use std::sync::LazyLock;
 
+use contracts::order::OrderEvent;
 use metrics::{Counter, counter};
-
-use crate::{
-    order::{Order, Status},
-    place::{PlaceError, Placed},
-};
 
 struct Meters {
     placed: Counter,
     confirmed: Counter,
+    shipments: Counter,
+    cancellations_refused: Counter,
     cancelled: Counter,
 }
 
 static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
     placed: counter!("orders_placed_total"),
     confirmed: counter!("orders_confirmed_total"),
+    shipments: counter!("orders_shipments_total"),
+    cancellations_refused: counter!("orders_cancellations_refused_total"),
     cancelled: counter!("orders_cancelled_total"),
 });
 
-/// Counts those that were placed now, not before.
-pub(crate) fn placed(answers: &[Result<Placed, PlaceError>]) {
-    let now = answers.iter().filter(|answer| matches!(answer, Ok(Placed::Now(_)))).count();
-    METERS.placed.increment(now as u64);
-}
-
-/// Counts orders that have just ended.
-pub(crate) fn ended(orders: &[Order]) {
-    let confirmed = orders.iter().filter(|order| order.status == Status::Confirmed).count();
-    METERS.confirmed.increment(confirmed as u64);
-    METERS.cancelled.increment((orders.len() - confirmed) as u64);
+/// Counts what has just happened to orders.
+pub(crate) fn happened(events: &[OrderEvent]) {
+    for event in events {
+        let counter = match event {
+            OrderEvent::Placed { .. } => &METERS.placed,
+            OrderEvent::Confirmed { .. } => &METERS.confirmed,
+            OrderEvent::Shipped { .. } => &METERS.shipments,
+            OrderEvent::CancellationRefused { .. } => &METERS.cancellations_refused,
+            OrderEvent::Cancelled { .. } => &METERS.cancelled,
+        };
+        counter.increment(1);
+    }
 }

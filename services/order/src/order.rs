@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use contracts::{
-    Currency, CustomerId, Money, MoneyError, OrderId, Quantity, Sku,
+    Currency, CustomerId, Message, Money, MoneyError, OrderId, Quantity, ShipmentId, Sku,
     order::{CancelReason, OrderEvent, OrderLine},
     vat::VatRate,
 };
@@ -18,6 +18,10 @@ pub(crate) struct Order {
     pub(crate) total: Money,
     pub(crate) status: Status,
     pub(crate) version: u32,
+    /// What has left for the customer. Each counts once, however often it is said.
+    pub(crate) shipments: Vec<ShipmentId>,
+    /// Whether it was to be cancelled when something of it was shipped.
+    pub(crate) cancellation_refused: bool,
     pub(crate) placed_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
@@ -27,7 +31,22 @@ pub(crate) struct Order {
 pub(crate) enum Status {
     Pending,
     Confirmed,
+    PartlyShipped,
+    Shipped,
     Cancelled(CancelReason),
+}
+
+/// What an order hears of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Its stock is held and its money taken.
+    Paid,
+    /// Nothing is held or charged any more.
+    Undone(CancelReason),
+    /// It was to be cancelled, and something of it is shipped.
+    CancellationRefused,
+    /// Something of it has left a warehouse; `complete` with the last of it.
+    Shipped { shipment: ShipmentId, complete: bool },
 }
 
 /// What a customer wants: 1 to [`Cart::MAX_LINES`] lines, each SKU once.
@@ -36,9 +55,10 @@ pub(crate) struct Cart {
     lines: Vec<(Sku, Quantity)>,
 }
 
-/// What a piece costs at this moment.
+/// What a piece is called and costs at this moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Price {
+    pub(crate) name: String,
     pub(crate) unit_price: Money,
     pub(crate) vat_rate: VatRate,
 }
@@ -73,6 +93,8 @@ impl Status {
         match self {
             Self::Pending => "pending",
             Self::Confirmed => "confirmed",
+            Self::PartlyShipped => "partly_shipped",
+            Self::Shipped => "shipped",
             Self::Cancelled(_) => "cancelled",
         }
     }
@@ -81,7 +103,7 @@ impl Status {
     pub(crate) fn cancel_reason(&self) -> Option<&CancelReason> {
         match self {
             Self::Cancelled(reason) => Some(reason),
-            Self::Pending | Self::Confirmed => None,
+            Self::Pending | Self::Confirmed | Self::PartlyShipped | Self::Shipped => None,
         }
     }
 }
@@ -117,7 +139,7 @@ pub(crate) fn place(
     let mut total: Option<Money> = None;
     for (sku, quantity) in &cart.lines {
         let price = prices.get(sku).ok_or_else(|| Refusal::UnknownSku(sku.clone()))?;
-        let line = OrderLine::priced(sku.clone(), *quantity, price.unit_price, price.vat_rate)?;
+        let line = OrderLine::priced(sku.clone(), price.name.clone(), *quantity, price.unit_price, price.vat_rate)?;
         let sum = line.taxed()?.gross;
         total = Some(total.map_or(Ok(sum), |so_far| so_far.plus(sum))?);
         lines.push(line);
@@ -138,63 +160,88 @@ impl From<MoneyError> for Refusal {
 impl Order {
     /// The order after `event`, which must be the next one: `order` is `None` before the first.
     pub(crate) fn apply(order: Option<Self>, event: &OrderEvent) -> Result<Self, Impossible> {
-        match (order, event) {
-            (None, OrderEvent::Placed { order: id, version: 1, customer, lines, total, at }) => Ok(Self {
-                id: *id,
-                customer: *customer,
-                lines: lines.clone(),
-                total: *total,
-                status: Status::Pending,
-                version: 1,
-                placed_at: *at,
-                updated_at: *at,
-            }),
-            (Some(order), OrderEvent::Confirmed { order: id, version, at }) if order.may(*id, *version) => {
-                Ok(Self { status: Status::Confirmed, version: *version, updated_at: *at, ..order })
-            }
-            (Some(order), OrderEvent::Cancelled { order: id, version, reason, at }) if order.may(*id, *version) => {
-                Ok(Self { status: Status::Cancelled(reason.clone()), version: *version, updated_at: *at, ..order })
-            }
-            (order, event) => Err(Impossible::new(order.as_ref(), event)),
+        let Some(before) = order else { return Self::begin(event).ok_or_else(|| Impossible::new(0, event)) };
+        let is_next = event.order() == before.id && event.version() == before.version + 1;
+        let Some(status) = before.status_after(event).filter(|_| is_next) else {
+            return Err(Impossible::new(before.version, event));
+        };
+        let mut after = Self { status, version: event.version(), updated_at: event.at(), ..before };
+        match event {
+            OrderEvent::Shipped { shipment, .. } => after.shipments.push(*shipment),
+            OrderEvent::CancellationRefused { .. } => after.cancellation_refused = true,
+            OrderEvent::Placed { .. } | OrderEvent::Confirmed { .. } | OrderEvent::Cancelled { .. } => {}
         }
+        Ok(after)
     }
 
-    /// What its events make of an order.
-    #[cfg(test)]
+    /// What its events make of an order; `None` without any.
     pub(crate) fn fold(events: &[OrderEvent]) -> Result<Option<Self>, Impossible> {
         events.iter().try_fold(None, |order, event| Self::apply(order, event).map(Some))
     }
 
-    /// The event that confirms this order.
-    pub(crate) fn confirm(&self, now: Timestamp) -> OrderEvent {
-        OrderEvent::Confirmed { order: self.id, version: self.version + 1, at: self.not_before(now) }
+    /// What follows for this order from `news`; `None` if it has heard of it before. Whether it can be is for
+    /// [`apply`](Self::apply) to say.
+    pub(crate) fn hear(&self, news: News, now: Timestamp) -> Option<OrderEvent> {
+        // The time of an order's events never goes back, whatever the clock does: `as_of` would not be monotone.
+        let (order, version, at) = (self.id, self.version + 1, now.max(self.updated_at));
+        Some(match news {
+            News::Paid => OrderEvent::Confirmed { order, version, at },
+            News::Undone(reason) => OrderEvent::Cancelled { order, version, reason, at },
+            News::CancellationRefused => OrderEvent::CancellationRefused { order, version, at },
+            News::Shipped { shipment, .. } if self.shipments.contains(&shipment) => return None,
+            News::Shipped { shipment, complete } => OrderEvent::Shipped { order, version, shipment, complete, at },
+        })
     }
 
-    /// The event that cancels this order.
-    pub(crate) fn cancel(&self, reason: CancelReason, now: Timestamp) -> OrderEvent {
-        OrderEvent::Cancelled { order: self.id, version: self.version + 1, reason, at: self.not_before(now) }
+    fn begin(event: &OrderEvent) -> Option<Self> {
+        let OrderEvent::Placed { order: id, version: 1, customer, lines, total, at } = event else { return None };
+        Some(Self {
+            id: *id,
+            customer: *customer,
+            lines: lines.clone(),
+            total: *total,
+            status: Status::Pending,
+            version: 1,
+            shipments: Vec::new(),
+            cancellation_refused: false,
+            placed_at: *at,
+            updated_at: *at,
+        })
     }
 
-    /// Both events so far end a pending order, and only the next version of this order.
-    fn may(&self, order: OrderId, version: u32) -> bool {
-        self.status == Status::Pending && self.id == order && version == self.version + 1
-    }
-
-    /// The time of an order's events never goes back, whatever the clock does: `as_of` would not be monotone.
-    fn not_before(&self, now: Timestamp) -> Timestamp {
-        now.max(self.updated_at)
+    /// Where the order stands after `event`; `None` if that cannot happen to it as it is.
+    fn status_after(&self, event: &OrderEvent) -> Option<Status> {
+        match (&self.status, event) {
+            (Status::Pending, OrderEvent::Confirmed { .. }) => Some(Status::Confirmed),
+            (Status::Pending, OrderEvent::Cancelled { reason, .. }) => Some(Status::Cancelled(reason.clone())),
+            // Once it is paid, only who it is for can want it cancelled; once something is shipped, nobody.
+            (Status::Confirmed, OrderEvent::Cancelled { reason: CancelReason::Requested, .. })
+                if !self.cancellation_refused =>
+            {
+                Some(Status::Cancelled(CancelReason::Requested))
+            }
+            (Status::Confirmed | Status::PartlyShipped | Status::Shipped, OrderEvent::CancellationRefused { .. })
+                if !self.cancellation_refused =>
+            {
+                Some(self.status.clone())
+            }
+            (
+                Status::Confirmed | Status::PartlyShipped | Status::Shipped,
+                OrderEvent::Shipped { shipment, complete, .. },
+            ) if !self.shipments.contains(shipment) => {
+                // The last shipment can be heard of before an earlier one: the topic may have lost that for a while.
+                let complete = *complete || self.status == Status::Shipped;
+                Some(if complete { Status::Shipped } else { Status::PartlyShipped })
+            }
+            // Nothing happens twice, and nothing after the end.
+            (_, _) => None,
+        }
     }
 }
 
 impl Impossible {
-    fn new(order: Option<&Order>, event: &OrderEvent) -> Self {
-        use contracts::Message;
-        let (OrderEvent::Placed { order: id, .. }
-        | OrderEvent::Confirmed { order: id, .. }
-        | OrderEvent::Shipped { order: id, .. }
-        | OrderEvent::CancellationRefused { order: id, .. }
-        | OrderEvent::Cancelled { order: id, .. }) = event;
-        Self { order: *id, version: order.map_or(0, |order| order.version), event: event.kind() }
+    fn new(version: u32, event: &OrderEvent) -> Self {
+        Self { order: event.order(), version, event: event.kind() }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Tests of the pure order.
 
-use contracts::Message;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,7 +14,9 @@ fn eur(amount: i64) -> Money {
 
 fn prices(of: &[(&str, Money)]) -> HashMap<Sku, Price> {
     of.iter()
-        .map(|(name, unit_price)| (sku(name), Price { unit_price: *unit_price, vat_rate: VatRate(1900) }))
+        .map(|(name, unit_price)| {
+            (sku(name), Price { name: format!("The {name}"), unit_price: *unit_price, vat_rate: VatRate(1900) })
+        })
         .collect()
 }
 
@@ -37,6 +38,7 @@ fn the_total_is_the_sum_of_the_lines() {
     let event = place(OrderId::mint(), CustomerId::mint(), &cart(&[("MUG", 2), ("PAN", 1)]), &prices, at(1)).unwrap();
     let order = Order::apply(None, &event).unwrap();
     assert_eq!(order.total, eur(7579));
+    assert_eq!(order.lines[1].name, "The PAN", "what it was called is frozen with its price");
     let lines: Vec<_> =
         order.lines.iter().map(|line| (line.taxed().unwrap().gross, line.vat_rate.0, line.vat)).collect();
     assert_eq!(lines, [(eur(2580), 1900, eur(412)), (eur(4999), 1900, eur(798))], "the VAT of each line is frozen");
@@ -62,39 +64,95 @@ fn a_cart_has_lines_and_each_sku_once() {
     assert_eq!(Cart::new(many), Err(Refusal::LineCount));
 }
 
-/// Every state meets every event: exactly the two ends of a pending order are possible after the placing.
-#[test]
-fn only_a_pending_order_ends() {
-    let placed = placed();
-    let pending = Order::apply(None, &placed).unwrap();
-    let confirm = pending.confirm(at(20));
-    let cancel = pending.cancel(CancelReason::TimedOut, at(20));
-    let confirmed = Order::apply(Some(pending.clone()), &confirm).unwrap();
-    let cancelled = Order::apply(Some(pending.clone()), &cancel).unwrap();
-    assert_eq!((&confirmed.status, confirmed.version), (&Status::Confirmed, 2));
-    assert_eq!((&cancelled.status, cancelled.version), (&Status::Cancelled(CancelReason::TimedOut), 2));
+/// The news that leads to each kind of event but the first; the shipment of the last two is that of the one before.
+fn news() -> [News; 7] {
+    let (first, second) = (ShipmentId::mint(), ShipmentId::mint());
+    [
+        News::Paid,
+        News::Undone(CancelReason::Requested),
+        News::Undone(CancelReason::TimedOut),
+        News::CancellationRefused,
+        News::Shipped { shipment: first, complete: false },
+        News::Shipped { shipment: second, complete: true },
+        News::Shipped { shipment: second, complete: false },
+    ]
+}
 
-    for ended in [confirmed, cancelled] {
-        for event in [&placed, &confirm, &cancel, &ended.confirm(at(30)), &ended.cancel(CancelReason::TimedOut, at(30))]
-        {
-            assert!(Order::apply(Some(ended.clone()), event).is_err(), "{} after {:?}", event.kind(), ended.status);
+/// A pending order that hears all of this.
+fn after(news: &[&News]) -> Order {
+    news.iter().fold(Order::apply(None, &placed()).unwrap(), |order, one| {
+        let event = order.hear((*one).clone(), at(20)).unwrap();
+        Order::apply(Some(order), &event).unwrap()
+    })
+}
+
+/// Every state meets all news: the table of an order. A dash is what cannot be, a dot what was heard before.
+#[test]
+fn every_state_meets_all_news() {
+    let all = news();
+    let [paid, requested, timed_out, refused, partly, fully, _] = &all;
+    let states: [(&str, Order, [&str; 7]); 9] = [
+        // paid, requested, timed out, refused, shipped in part, shipped, the same shipment again
+        ("pending", after(&[]), ["confirmed", "cancelled", "cancelled", "-", "-", "-", "-"]),
+        (
+            "confirmed",
+            after(&[paid]),
+            ["-", "cancelled", "-", "confirmed", "partly_shipped", "shipped", "partly_shipped"],
+        ),
+        ("refused", after(&[paid, refused]), ["-", "-", "-", "-", "partly_shipped", "shipped", "partly_shipped"]),
+        ("partly", after(&[paid, partly]), ["-", "-", "-", "partly_shipped", ".", "shipped", "partly_shipped"]),
+        ("partly, refused", after(&[paid, partly, refused]), ["-", "-", "-", "-", ".", "shipped", "partly_shipped"]),
+        ("shipped", after(&[paid, fully]), ["-", "-", "-", "shipped", "shipped", ".", "."]),
+        ("shipped, refused", after(&[paid, fully, refused]), ["-", "-", "-", "-", "shipped", ".", "."]),
+        ("cancelled", after(&[paid, requested]), ["-", "-", "-", "-", "-", "-", "-"]),
+        ("timed out", after(&[timed_out]), ["-", "-", "-", "-", "-", "-", "-"]),
+    ];
+    for (name, order, expected) in states {
+        for (news, expected) in all.iter().zip(expected) {
+            let found = match order.hear(news.clone(), at(30)) {
+                None => ".".to_owned(),
+                Some(event) => match Order::apply(Some(order.clone()), &event) {
+                    Ok(next) => {
+                        assert_eq!((next.version, next.updated_at), (order.version + 1, at(30)), "{name}, {news:?}");
+                        next.status.as_str().to_owned()
+                    }
+                    Err(_) => "-".to_owned(),
+                },
+            };
+            assert_eq!(found, expected, "{name}, {news:?}");
         }
+        assert!(Order::apply(Some(order), &placed()).is_err(), "{name}: placed twice");
     }
-    assert!(Order::apply(Some(pending), &placed).is_err(), "placed twice");
+    let confirm = after(&[]).hear(News::Paid, at(20)).unwrap();
     assert!(Order::apply(None, &confirm).is_err(), "confirmed, never placed");
 }
 
 #[test]
-fn another_orders_event_is_impossible() {
-    let (one, other) = (Order::apply(None, &placed()).unwrap(), Order::apply(None, &placed()).unwrap());
-    assert!(Order::apply(Some(one), &other.confirm(at(20))).is_err());
+fn what_was_refused_and_what_has_left_is_remembered() {
+    let all = news();
+    let order = after(&[&all[0], &all[4], &all[3], &all[5]]);
+    assert_eq!((order.shipments.len(), order.cancellation_refused, order.status), (2, true, Status::Shipped));
+}
+
+#[test]
+fn only_the_next_event_of_the_same_order_follows() {
+    let (one, other) = (after(&[]), after(&[]));
+    let paid = |order: &Order| order.hear(News::Paid, at(20)).unwrap();
+    assert!(Order::apply(Some(one.clone()), &paid(&other)).is_err(), "that of another order");
+    let confirmed = after(&[&News::Paid]);
+    let late = confirmed.hear(News::Undone(CancelReason::Requested), at(20)).unwrap();
+    let skipped = Order { id: confirmed.id, ..one };
+    assert!(Order::apply(Some(skipped), &late).is_err(), "version 3 after version 1");
 }
 
 #[test]
 fn time_never_goes_back() {
-    let pending = Order::apply(None, &placed()).unwrap();
-    let OrderEvent::Confirmed { at: when, .. } = pending.confirm(at(3)) else { panic!("confirm confirms") };
-    assert_eq!(when, at(10), "the clock went back to 3, the order's time stays at 10");
+    let pending = after(&[]);
+    assert_eq!(
+        pending.hear(News::Paid, at(3)).unwrap().at(),
+        at(10),
+        "the clock went back to 3, the order's stays at 10"
+    );
 }
 
 proptest! {

@@ -1,16 +1,12 @@
 //! Placing orders: one transaction for all that were waiting.
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
-use jiff::Timestamp;
 use messaging::pace::Pace;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
-    App,
-    checkout::{CHECKOUT, Checkout},
-    meters,
+    App, meters,
     order::{self, Cart, Refusal},
     sagas::Progress,
     store,
@@ -98,7 +94,6 @@ pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> 
             );
             vec![Err(PlaceError::Store); wishes.len()]
         });
-        meters::placed(&answers);
         for (reply, answer) in replies.into_iter().zip(answers) {
             reply.send(answer).ok(); // Nobody may be waiting any more: the order stands all the same.
         }
@@ -136,7 +131,7 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
         answers.push(match (decision, taken.get(&(wish.customer, wish.key.clone()))) {
             (Ok((id, event)), _) if claimed.contains(&id) => {
                 placed.push(order::Order::apply(None, &event).expect("placing an order begins it"));
-                start(&mut progress, wish, event, now);
+                progress.placed(event, wish.token.clone(), now);
                 Ok(Placed::Now(id))
             }
             // Also a request that would be refused now may be the repetition of one that was not.
@@ -148,16 +143,10 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
         });
     }
     store::orders::insert(&mut tx, &placed).await?;
-    progress.save(&mut tx, now).await?;
+    let events = progress.save(&mut tx, now).await?;
     tx.commit().await?;
+    meters::happened(&events);
     Ok(answers)
 }
 
 type Decision = Result<(OrderId, OrderEvent), Refusal>;
-
-fn start(progress: &mut Progress, wish: &Wish, placed: OrderEvent, now: Timestamp) {
-    let checkout = Checkout::of(&placed, wish.token.clone()).expect("placing an order gives the event that says so");
-    let (instance, transition) = CHECKOUT.start(Uuid::now_v7(), checkout, now);
-    progress.placed(placed);
-    progress.started(instance, transition);
-}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use web::problem::{Problem, ProblemType, types};
 
-use crate::{order::Refusal, place::PlaceError};
+use crate::{cancel::CancelError, order::Refusal, place::PlaceError};
 
 pub(crate) static INVALID_ORDER: ProblemType =
     ProblemType { slug: "invalid_order", status: StatusCode::UNPROCESSABLE_ENTITY, title: "The order cannot be taken" };
@@ -18,6 +18,8 @@ pub(crate) static KEY_REUSED: ProblemType = ProblemType {
 };
 pub(crate) static ORDER_NOT_FOUND: ProblemType =
     ProblemType { slug: "order_not_found", status: StatusCode::NOT_FOUND, title: "There is no such order" };
+pub(crate) static ORDER_SHIPPED: ProblemType =
+    ProblemType { slug: "order_shipped", status: StatusCode::CONFLICT, title: "The order is on its way" };
 pub(crate) static CUSTOMERS_ONLY: ProblemType =
     ProblemType { slug: "customers_only", status: StatusCode::FORBIDDEN, title: "Only a customer can do this" };
 
@@ -36,6 +38,17 @@ impl From<PlaceError> for Problem {
             PlaceError::KeyReused => Self::of(&KEY_REUSED, error),
             // The committer has logged why.
             PlaceError::Busy | PlaceError::Store => Self::of(&types::UNAVAILABLE, error).with_retry_after(RETRY_AFTER),
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::NoOrder(_) => Self::of(&ORDER_NOT_FOUND, error),
+            CancelError::TooLate(_) => Self::of(&ORDER_SHIPPED, error),
+            CancelError::Store(_) | CancelError::Save(_) => Self::unavailable(&error, RETRY_AFTER),
+            CancelError::Advance(_) => Self::internal(&error),
         }
     }
 }

@@ -1,24 +1,28 @@
 //! What sagas cause, saved in one transaction: their rows and log, the events of their orders, the outgoing messages.
 //!
-//! Three things move a saga: an order is placed (`place`), a participant answers (`answers`), time passes (`deadlines`).
-//! All three end here.
+//! Four things move a saga: an order is placed (`place`), a participant answers (`answers`), time passes (`deadlines`),
+//! somebody wants the order cancelled (`cancel`). All four end here.
 
-use std::collections::HashMap;
+mod any;
 
-use contracts::{
-    OrderId,
-    order::{CancelReason, OrderEvent},
-};
+use std::collections::{HashMap, hash_map::Entry};
+
+use contracts::{OrderId, billing::PaymentToken, order::OrderEvent};
 use jiff::Timestamp;
 use messaging::{HandleError, Outgoing};
-use saga::{Ended, Impossible, Input, Instance, LogEntry, Transition, Why};
+use saga::CommandId;
 use service::message::outgoing;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+pub(crate) use any::{AnySaga, Logged, Moves};
+
 use crate::{
-    checkout::{CHECKOUT, Checkout, Command},
-    order::Order,
+    App,
+    checkout::Command,
+    meters,
+    order::{self, News, Order},
+    sagas::any::{Moved, Then},
     store,
 };
 
@@ -26,105 +30,128 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// Sagas that began in this batch.
-    new: Vec<Instance<Checkout>>,
+    new: Vec<AnySaga>,
     /// Sagas that were loaded, locked; written back whether they changed or not.
-    loaded: HashMap<Uuid, Instance<Checkout>>,
-    /// For each transition, its saga and its entries.
-    log: Vec<(Uuid, Vec<LogEntry<CancelReason>>)>,
-    ended: Vec<(OrderId, Ended<CancelReason>)>,
+    loaded: HashMap<Uuid, AnySaga>,
+    log: Vec<Logged>,
+    /// What orders have yet to hear, in the order it happened.
+    news: Vec<(OrderId, News)>,
     events: Vec<OrderEvent>,
     messages: Vec<Outgoing>,
 }
 
 impl Progress {
     /// Of these sagas, which are loaded and locked.
-    pub(crate) fn of(loaded: Vec<Instance<Checkout>>) -> Self {
-        Self { loaded: loaded.into_iter().map(|instance| (instance.id, instance)).collect(), ..Self::default() }
+    pub(crate) fn of(loaded: Vec<AnySaga>) -> Self {
+        Self { loaded: loaded.into_iter().map(|saga| (saga.id(), saga)).collect(), ..Self::default() }
     }
 
-    /// An order was placed.
-    pub(crate) fn placed(&mut self, event: OrderEvent) {
+    /// An order was placed: its checkout begins.
+    pub(crate) fn placed(&mut self, event: OrderEvent, token: PaymentToken, now: Timestamp) {
+        let (saga, moved) =
+            AnySaga::checkout(&event, token, now).expect("placing an order gives the event that says so");
+        self.happened(event);
+        self.began(saga, moved, now);
+    }
+
+    /// An order that is paid for is to be cancelled.
+    pub(crate) fn cancel(&mut self, order: OrderId, now: Timestamp) {
+        let (saga, moved) = AnySaga::cancellation(order, now);
+        self.began(saga, moved, now);
+    }
+
+    /// Something reached the saga `id`.
+    ///
+    /// # Errors
+    /// [`AdvanceError`]; then nothing of the transaction may be kept.
+    pub(crate) fn advance(&mut self, id: Uuid, moves: Moves, now: Timestamp) -> Result<(), AdvanceError> {
+        let saga = self.loaded.get_mut(&id).ok_or(AdvanceError::NoSaga(id))?;
+        let order = saga.order();
+        let moved = saga.advance(moves, now)?;
+        self.take(order, moved, now);
+        Ok(())
+    }
+
+    /// Something happened to an order that no saga waited for.
+    pub(crate) fn tell(&mut self, order: OrderId, news: News) {
+        self.news.push((order, news));
+    }
+
+    fn began(&mut self, saga: AnySaga, moved: Moved, now: Timestamp) {
+        self.take(saga.order(), moved, now);
+        self.new.push(saga);
+    }
+
+    fn take(&mut self, order: OrderId, Moved { commands, log, then }: Moved, now: Timestamp) {
+        self.log.extend(log);
+        self.messages.extend(commands.iter().map(|command| match command {
+            Command::Inventory(command) => outgoing(command),
+            Command::Billing(command) => outgoing(command),
+        }));
+        match then {
+            Then::Nothing => {}
+            Then::Tell(news) => self.tell(order, news),
+            Then::Cancel => self.cancel(order, now),
+        }
+    }
+
+    fn happened(&mut self, event: OrderEvent) {
         self.messages.push(outgoing(&event));
         self.events.push(event);
     }
 
-    /// A saga began.
-    pub(crate) fn started(&mut self, instance: Instance<Checkout>, transition: Transition<Checkout>) {
-        self.take(&instance, transition);
-        self.new.push(instance);
+    /// The orders that have yet to hear something.
+    fn listeners(&self) -> Vec<OrderId> {
+        self.news.iter().map(|(order, _)| *order).collect()
     }
 
-    /// Something happened to the saga `id`.
+    /// Tells them, and gives back those that have changed, as they are now.
+    fn spread(&mut self, mut orders: HashMap<OrderId, Order>, now: Timestamp) -> Result<Vec<Order>, NewsError> {
+        let mut changed = HashMap::new();
+        for (id, news) in std::mem::take(&mut self.news) {
+            let order = match changed.entry(id) {
+                Entry::Occupied(again) => again.into_mut(),
+                Entry::Vacant(first) => first.insert(orders.remove(&id).ok_or(NewsError::NoOrder(id))?),
+            };
+            let Some(event) = order.hear(news, now) else { continue };
+            *order = Order::apply(Some(order.clone()), &event)?;
+            self.happened(event);
+        }
+        Ok(changed.into_values().collect())
+    }
+
+    /// Tells the orders, writes everything with one statement per table, and commits.
     ///
     /// # Errors
-    /// [`AdvanceError`]; then nothing of the transaction may be kept.
-    pub(crate) fn advance(&mut self, id: Uuid, input: Input<CancelReason>, now: Timestamp) -> Result<(), AdvanceError> {
-        let mut instance = self.loaded.remove(&id).ok_or(AdvanceError::NoSaga(id))?;
-        let transition = CHECKOUT.advance(&mut instance, input, now)?;
-        self.take(&instance, transition);
-        self.loaded.insert(id, instance);
+    /// The database's, and [`HandleError::Message`] for news that cannot be.
+    pub(crate) async fn commit(
+        mut self,
+        app: &App,
+        mut tx: Transaction<'_, Postgres>,
+        now: Timestamp,
+    ) -> Result<(), HandleError> {
+        let listeners = self.listeners();
+        let mut changed = Vec::new();
+        if !listeners.is_empty() {
+            let orders = store::orders::lock(&mut tx, &listeners).await?;
+            changed = self.spread(orders, now).map_err(|error| HandleError::Message(error.into()))?;
+            store::orders::update(&mut tx, &changed).await?;
+        }
+        let events = self.save(&mut tx, now).await?;
+        tx.commit().await?;
+        meters::happened(&events);
+        app.settled.announce(changed);
         Ok(())
     }
 
-    /// The authorization of the saga `id` is settled: its token goes.
-    pub(crate) fn forget_token(&mut self, id: Uuid) {
-        if let Some(instance) = self.loaded.get_mut(&id) {
-            instance.data.forget_token();
-        }
-    }
-
-    fn take(&mut self, instance: &Instance<Checkout>, transition: Transition<Checkout>) {
-        if !transition.log.is_empty() {
-            self.log.push((instance.id, transition.log));
-        }
-        self.ended.extend(transition.ended.map(|ended| (instance.data.order(), ended)));
-        self.messages.extend(transition.commands.into_iter().map(|(_, command)| match command {
-            Command::Inventory(command) => outgoing(&command),
-            Command::Billing(command) => outgoing(&command),
-        }));
-    }
-
-    /// Ends the orders whose sagas have ended, and gives them back as they are now.
-    pub(crate) async fn end_orders(
-        &mut self,
-        tx: &mut PgConnection,
-        now: Timestamp,
-    ) -> Result<Vec<Order>, HandleError> {
-        if self.ended.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<OrderId> = self.ended.iter().map(|(order, _)| *order).collect();
-        let mut orders = store::orders::lock(tx, &ids).await?;
-        let mut done = Vec::with_capacity(ids.len());
-        for (id, ended) in self.ended.drain(..) {
-            let order = orders.remove(&id).ok_or_else(|| HandleError::Message(UnknownOrder(id).into()))?;
-            let event = match ended {
-                Ended::Completed => order.confirm(now),
-                Ended::Unwound(why) => order.cancel(reason(why), now),
-            };
-            self.messages.push(outgoing(&event));
-            done.push(Order::apply(Some(order), &event).map_err(|error| HandleError::Message(error.into()))?);
-            self.events.push(event);
-        }
-        store::orders::update(tx, &done).await?;
-        Ok(done)
-    }
-
-    /// Writes the rest: one statement per table.
-    pub(crate) async fn save(self, tx: &mut PgConnection, now: Timestamp) -> sqlx::Result<()> {
+    /// Writes all but the orders. Gives back the events.
+    pub(crate) async fn save(self, tx: &mut PgConnection, now: Timestamp) -> sqlx::Result<Vec<OrderEvent>> {
         store::orders::append(tx, &self.events).await?;
         store::sagas::insert(tx, &self.new).await?;
         store::sagas::update(tx, self.loaded.values()).await?;
         store::sagas::log(tx, &self.log, now).await?;
-        messaging::postgres::outbox::put(tx, &self.messages).await
-    }
-}
-
-fn reason(why: Why<CancelReason>) -> CancelReason {
-    match why {
-        Why::Refused { reason, .. } => reason,
-        Why::TimedOut => CancelReason::TimedOut,
-        Why::Cancelled => CancelReason::Requested,
+        messaging::postgres::outbox::put(tx, &self.messages).await?;
+        Ok(self.events)
     }
 }
 
@@ -134,11 +161,19 @@ pub(crate) enum AdvanceError {
     /// This database does not have it, or cannot read it back.
     #[error("there is no saga {0} that can be read")]
     NoSaga(Uuid),
+    /// The answer does not fit the kind of saga whose command it names.
+    #[error("{0} is no command that can be answered so")]
+    OtherKind(CommandId),
     #[error(transparent)]
-    Impossible(#[from] Impossible),
+    Impossible(#[from] saga::Impossible),
 }
 
-/// A saga names an order that this database does not have.
+/// What happened has no place in the order it names.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no order {0}")]
-struct UnknownOrder(OrderId);
+enum NewsError {
+    /// This database does not have it.
+    #[error("there is no order {0}")]
+    NoOrder(OrderId),
+    #[error(transparent)]
+    Impossible(#[from] order::Impossible),
+}

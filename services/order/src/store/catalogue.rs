@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use crate::{order::Price, store::unreadable};
 
-/// The time by the database's clock, and what each of `skus` costs now; a SKU without a product is left out.
+/// The time by the database's clock, and what each of `skus` is called and costs now; a SKU without a product is left out.
 pub(crate) async fn prices<'s>(
     tx: &mut PgConnection,
     skus: impl Iterator<Item = &'s Sku>,
@@ -19,7 +19,7 @@ pub(crate) async fn prices<'s>(
     // The time comes in any case, so that nobody has to ask for it: a row for each SKU, or one without a SKU.
     let rows = sqlx::query!(
         r#"-- catalogue::prices
-         select now() as "now!: jiff_sqlx::Timestamp", sku as "sku?", price_amount as "price_amount?",
+         select now() as "now!: jiff_sqlx::Timestamp", sku as "sku?", name as "name?", price_amount as "price_amount?",
                 price_currency as "price_currency?", vat_rate as "vat_rate?"
          from (select) as once left join product on sku = any($1)"#,
         &skus,
@@ -29,11 +29,11 @@ pub(crate) async fn prices<'s>(
     let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(|| unreadable("no time"))?;
     let mut prices = HashMap::with_capacity(rows.len());
     for row in rows {
-        let product = row.sku.zip(row.price_amount).zip(row.price_currency.zip(row.vat_rate));
-        let Some(((sku, amount), (currency, vat_rate))) = product else { continue };
+        let product = row.sku.zip(row.name).zip(row.price_amount).zip(row.price_currency.zip(row.vat_rate));
+        let Some((((sku, name), amount), (currency, vat_rate))) = product else { continue };
         let currency = Currency::from_code(&currency).ok_or_else(|| unreadable("currency"))?;
         let vat_rate = VatRate(vat_rate.try_into().map_err(unreadable)?);
-        let price = Price { unit_price: Money::new(amount, currency), vat_rate };
+        let price = Price { name, unit_price: Money::new(amount, currency), vat_rate };
         prices.insert(sku.parse().map_err(unreadable)?, price);
     }
     Ok((now, prices))
@@ -41,27 +41,30 @@ pub(crate) async fn prices<'s>(
 
 /// Replaces each of `products` that is known in a lower version, or not at all.
 pub(crate) async fn put(tx: &mut PgConnection, products: impl Iterator<Item = CatalogueEvent>) -> sqlx::Result<()> {
-    let (mut skus, mut versions, mut amounts, mut currencies, mut rates) = (vec![], vec![], vec![], vec![], vec![]);
-    for CatalogueEvent::ProductChanged { sku, version, price, vat_rate, .. } in products {
+    let (mut skus, mut versions, mut names) = (vec![], vec![], vec![]);
+    let (mut amounts, mut currencies, mut rates) = (vec![], vec![], vec![]);
+    for CatalogueEvent::ProductChanged { sku, version, name, price, vat_rate, .. } in products {
         skus.push(String::from(sku));
         versions.push(i32::try_from(version).map_err(unreadable)?);
+        names.push(name);
         amounts.push(price.amount);
         currencies.push(price.currency.code().to_owned());
         rates.push(i32::try_from(vat_rate).map_err(unreadable)?);
     }
     sqlx::query!(
         "-- catalogue::put
-         insert into product (sku, version, price_amount, price_currency, vat_rate)
-         select sku, version, amount, currency, vat_rate
-         from unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[])
-              as changed (sku, version, amount, currency, vat_rate)
+         insert into product (sku, version, name, price_amount, price_currency, vat_rate)
+         select sku, version, name, amount, currency, vat_rate
+         from unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::text[], $6::int[])
+              as changed (sku, version, name, amount, currency, vat_rate)
          order by sku
          on conflict (sku) do update
-         set version = excluded.version, price_amount = excluded.price_amount,
+         set version = excluded.version, name = excluded.name, price_amount = excluded.price_amount,
              price_currency = excluded.price_currency, vat_rate = excluded.vat_rate
          where product.version < excluded.version",
         &skus,
         &versions,
+        &names,
         &amounts,
         &currencies,
         &rates,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use contracts::{
-    Currency, Message, Money, OrderId,
+    Currency, Message, Money, OrderId, ShipmentId,
     order::{CancelReason, OrderEvent, OrderLine},
 };
 use jiff::Timestamp;
@@ -42,24 +42,28 @@ pub(crate) async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Res
     Ok(())
 }
 
-/// Writes back orders that have reached their end.
+/// Writes back orders that have changed.
 pub(crate) async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id.as_uuid()).collect();
-    let statuses: Vec<String> = orders.iter().map(|order| order.status.as_str().to_owned()).collect();
+    let statuses: Vec<&str> = orders.iter().map(|order| order.status.as_str()).collect();
     let reasons: Vec<Option<String>> = orders.iter().map(|order| order.status.cancel_reason().map(json)).collect();
+    let shipments: Vec<String> = orders.iter().map(|order| json(&order.shipments)).collect();
+    let refused: Vec<bool> = orders.iter().map(|order| order.cancellation_refused).collect();
     let versions: Vec<i32> = orders.iter().map(|order| int(order.version)).collect::<sqlx::Result<_>>()?;
     let updated: Vec<jiff_sqlx::Timestamp> = orders.iter().map(|order| order.updated_at.to_sqlx()).collect();
     sqlx::query!(
         "-- orders::update
          update orders
-         set status = changed.status, cancel_reason = changed.reason::json, version = changed.version,
-             updated_at = changed.at
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::timestamptz[])
-              as changed (id, status, reason, version, at)
+         set status = changed.status, cancel_reason = changed.reason::json, shipments = changed.shipments::json,
+             cancellation_refused = changed.refused, version = changed.version, updated_at = changed.at
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::int[], $7::timestamptz[])
+              as changed (id, status, reason, shipments, refused, version, at)
          where orders.id = changed.id",
         &ids,
-        &statuses,
+        &statuses as &[&str],
         &reasons as &[Option<String>],
+        &shipments,
+        &refused,
         &versions,
         &updated as &[jiff_sqlx::Timestamp],
     )
@@ -75,16 +79,11 @@ pub(crate) async fn append(tx: &mut PgConnection, events: &[OrderEvent]) -> sqlx
     }
     let (mut ids, mut versions, mut types, mut data, mut ats) = (vec![], vec![], vec![], vec![], vec![]);
     for event in events {
-        let (OrderEvent::Placed { order, version, at, .. }
-        | OrderEvent::Confirmed { order, version, at }
-        | OrderEvent::Shipped { order, version, at, .. }
-        | OrderEvent::CancellationRefused { order, version, at }
-        | OrderEvent::Cancelled { order, version, at, .. }) = event;
-        ids.push(order.as_uuid());
-        versions.push(int(*version)?);
+        ids.push(event.order().as_uuid());
+        versions.push(int(event.version())?);
         types.push(event.kind().to_owned());
         data.push(json(event));
-        ats.push(at.to_sqlx());
+        ats.push(event.at().to_sqlx());
     }
     sqlx::query!(
         "-- orders::append
@@ -122,7 +121,8 @@ pub(crate) async fn lock(tx: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result
         Row,
         r#"-- orders::lock
          select id, customer_id, status, cancel_reason as "cancel_reason: _", version, lines as "lines: _",
-                total_amount, total_currency, placed_at as "placed_at: _", updated_at as "updated_at: _"
+                total_amount, total_currency, shipments as "shipments: _", cancellation_refused,
+                placed_at as "placed_at: _", updated_at as "updated_at: _"
          from orders where id = any($1) order by id for update"#,
         &ids,
     )
@@ -138,7 +138,8 @@ pub(crate) async fn all(conn: &mut PgConnection, ids: &[OrderId]) -> sqlx::Resul
         Row,
         r#"-- orders::all
          select id, customer_id, status, cancel_reason as "cancel_reason: _", version, lines as "lines: _",
-                total_amount, total_currency, placed_at as "placed_at: _", updated_at as "updated_at: _"
+                total_amount, total_currency, shipments as "shipments: _", cancellation_refused,
+                placed_at as "placed_at: _", updated_at as "updated_at: _"
          from orders where id = any($1)"#,
         &ids,
     )
@@ -156,6 +157,8 @@ struct Row {
     lines: Json<Vec<OrderLine>>,
     total_amount: i64,
     total_currency: String,
+    shipments: Json<Vec<ShipmentId>>,
+    cancellation_refused: bool,
     placed_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
 }
@@ -168,6 +171,8 @@ impl TryFrom<Row> for Order {
         let status = match (row.status.as_str(), row.cancel_reason) {
             ("pending", None) => Status::Pending,
             ("confirmed", None) => Status::Confirmed,
+            ("partly_shipped", None) => Status::PartlyShipped,
+            ("shipped", None) => Status::Shipped,
             ("cancelled", Some(Json(reason))) => Status::Cancelled(reason),
             (other, _) => return Err(unreadable(format!("status {other}"))),
         };
@@ -178,16 +183,20 @@ impl TryFrom<Row> for Order {
             total: Money::new(row.total_amount, currency),
             status,
             version: row.version.try_into().map_err(unreadable)?,
+            shipments: row.shipments.0,
+            cancellation_refused: row.cancellation_refused,
             placed_at: Timestamp::from(row.placed_at),
             updated_at: Timestamp::from(row.updated_at),
         })
     }
 }
 
-fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+/// `value` as it is stored.
+pub(super) fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("a plain struct is always JSON")
 }
 
-fn int(number: u32) -> sqlx::Result<i32> {
+/// A number as Postgres has it.
+pub(super) fn int(number: u32) -> sqlx::Result<i32> {
     number.try_into().map_err(unreadable)
 }

@@ -1,30 +1,32 @@
 //! Sagas and their log.
 
-use contracts::order::CancelReason;
+use contracts::OrderId;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
-use saga::{Ended, Instance, LogEntry, Phase};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{checkout::Checkout, store::unreadable};
+use crate::{
+    sagas::{AnySaga, Logged},
+    store::unreadable,
+};
 
 /// Adds sagas that have begun.
-pub(crate) async fn insert(tx: &mut PgConnection, sagas: &[Instance<Checkout>]) -> sqlx::Result<()> {
+pub(crate) async fn insert(tx: &mut PgConnection, sagas: &[AnySaga]) -> sqlx::Result<()> {
     if sagas.is_empty() {
         return Ok(());
     }
-    let orders: Vec<Uuid> = sagas.iter().map(|saga| saga.data.order().as_uuid()).collect();
-    let Columns { ids, states, instances, wake_ats } = Columns::of(sagas.iter());
+    let Columns { ids, kinds, orders, states, instances, wake_ats } = Columns::of(sagas.iter());
     sqlx::query!(
         "-- sagas::insert
          insert into saga (id, kind, order_id, state, instance, wake_at)
-         select id, 'checkout', order_id, state, instance::json, wake_at
-         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
-              as begun (id, order_id, state, instance, wake_at)",
+         select id, kind, order_id, state, instance::json, wake_at
+         from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[])
+              as begun (id, kind, order_id, state, instance, wake_at)",
         &ids,
+        &kinds as &[&str],
         &orders,
-        &states,
+        &states as &[&str],
         &instances,
         &wake_ats as &[Option<jiff_sqlx::Timestamp>],
     )
@@ -35,14 +37,11 @@ pub(crate) async fn insert(tx: &mut PgConnection, sagas: &[Instance<Checkout>]) 
 
 /// Writes locked sagas back. A look at one that is planned for earlier than it now needs stays planned, and will find
 /// nothing due: so most updates move nothing that is indexed.
-pub(crate) async fn update(
-    tx: &mut PgConnection,
-    sagas: impl ExactSizeIterator<Item = &Instance<Checkout>>,
-) -> sqlx::Result<()> {
+pub(crate) async fn update(tx: &mut PgConnection, sagas: impl ExactSizeIterator<Item = &AnySaga>) -> sqlx::Result<()> {
     if sagas.len() == 0 {
         return Ok(());
     }
-    let Columns { ids, states, instances, wake_ats } = Columns::of(sagas);
+    let Columns { ids, states, instances, wake_ats, .. } = Columns::of(sagas);
     sqlx::query!(
         "-- sagas::update
          update saga
@@ -51,7 +50,7 @@ pub(crate) async fn update(
          from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) as moved (id, state, instance, wake_at)
          where saga.id = moved.id",
         &ids,
-        &states,
+        &states as &[&str],
         &instances,
         &wake_ats as &[Option<jiff_sqlx::Timestamp>],
     )
@@ -60,22 +59,15 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Appends to the sagas' logs: for each transition, its saga and its entries, of which there is at least one.
-pub(crate) async fn log(
-    tx: &mut PgConnection,
-    transitions: &[(Uuid, Vec<LogEntry<CancelReason>>)],
-    at: Timestamp,
-) -> sqlx::Result<()> {
+/// Appends to the sagas' logs.
+pub(crate) async fn log(tx: &mut PgConnection, transitions: &[Logged], at: Timestamp) -> sqlx::Result<()> {
     if transitions.is_empty() {
         return Ok(());
     }
-    let (mut ids, mut numbers, mut entries) = (vec![], vec![], vec![]);
-    for (saga, logged) in transitions {
-        let Some(first) = logged.first() else { continue };
-        ids.push(*saga);
-        numbers.push(i32::try_from(first.seq).map_err(unreadable)?);
-        entries.push(json(logged));
-    }
+    let ids: Vec<Uuid> = transitions.iter().map(|logged| logged.saga).collect();
+    let numbers = transitions.iter().map(|logged| i32::try_from(logged.seq).map_err(unreadable));
+    let numbers: Vec<i32> = numbers.collect::<sqlx::Result<_>>()?;
+    let entries: Vec<&str> = transitions.iter().map(|logged| logged.entries.as_str()).collect();
     sqlx::query!(
         "-- sagas::log
          insert into saga_log (saga_id, seq, entries, at)
@@ -83,7 +75,7 @@ pub(crate) async fn log(
          from unnest($1::uuid[], $2::int[], $3::text[]) as transition (saga_id, seq, entries)",
         &ids,
         &numbers,
-        &entries,
+        &entries as &[&str],
         at.to_sqlx() as jiff_sqlx::Timestamp,
     )
     .execute(tx)
@@ -93,33 +85,60 @@ pub(crate) async fn log(
 
 /// The time by the database's clock, and the sagas with these ids, locked, in the order of their ids. One that cannot be
 /// read back is left out: it shall not hold up the others.
-pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<(Timestamp, Vec<Instance<Checkout>>)> {
+pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<(Timestamp, Vec<AnySaga>)> {
     // The time comes in any case, so that nobody has to ask for it: a row for each saga, or one without a saga.
     let rows = sqlx::query!(
         r#"-- sagas::lock
-         select now() as "now!: jiff_sqlx::Timestamp", locked.instance::text as "instance?"
+         select now() as "now!: jiff_sqlx::Timestamp", locked.kind as "kind?", locked.instance::text as "instance?"
          from (select) as once
-              left join (select instance from saga where id = any($1) order by id for update) as locked on true"#,
+              left join (select kind, instance from saga where id = any($1) order by id for update) as locked on true"#,
         ids,
     )
     .fetch_all(tx)
     .await?;
     let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(|| unreadable("no time"))?;
-    let read = |instance: String| match serde_json::from_str(&instance) {
+    let read = |(kind, instance): (String, String)| match AnySaga::read(&kind, &instance) {
         Ok(saga) => Some(saga),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a saga that was answered cannot be read");
             None
         }
     };
-    Ok((now, rows.into_iter().filter_map(|row| read(row.instance?)).collect()))
+    Ok((now, rows.into_iter().filter_map(|row| read(row.kind.zip(row.instance)?)).collect()))
+}
+
+/// The time by the database's clock, and the checkout of an order, locked; `None` without one. Whoever begins a
+/// cancellation holds this lock, so an order gets one at most.
+pub(crate) async fn lock_checkout(tx: &mut PgConnection, order: OrderId) -> sqlx::Result<Option<(Timestamp, AnySaga)>> {
+    let row = sqlx::query!(
+        r#"-- sagas::lock_checkout
+         select now() as "now!: jiff_sqlx::Timestamp", kind, instance::text as "instance!"
+         from saga where order_id = $1 and kind = 'checkout' for update"#,
+        order.as_uuid(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let saga = AnySaga::read(&row.kind, &row.instance).map_err(unreadable)?;
+    Ok(Some((row.now.into(), saga)))
+}
+
+/// Whether a cancellation of the order has begun. Holds as long as its checkout is locked.
+pub(crate) async fn has_cancellation(tx: &mut PgConnection, order: OrderId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"-- sagas::has_cancellation
+         select exists (select from saga where order_id = $1 and kind = 'cancellation') as "begun!""#,
+        order.as_uuid(),
+    )
+    .fetch_one(tx)
+    .await
 }
 
 /// Sagas that are due, locked.
 pub(crate) struct Due {
     /// The time by the database's clock.
     pub(crate) now: Timestamp,
-    pub(crate) sagas: Vec<Instance<Checkout>>,
+    pub(crate) sagas: Vec<AnySaga>,
     /// Those that cannot be read back.
     pub(crate) unreadable: Vec<Uuid>,
 }
@@ -128,7 +147,7 @@ pub(crate) struct Due {
 pub(crate) async fn lock_due(tx: &mut PgConnection, at_most: i64) -> sqlx::Result<Option<Due>> {
     let rows = sqlx::query!(
         r#"-- sagas::lock_due
-         select now() as "now!: jiff_sqlx::Timestamp", id, instance::text as "instance!"
+         select now() as "now!: jiff_sqlx::Timestamp", id, kind, instance::text as "instance!"
          from saga where wake_at <= now() order by wake_at limit $1 for update skip locked"#,
         at_most,
     )
@@ -137,7 +156,7 @@ pub(crate) async fn lock_due(tx: &mut PgConnection, at_most: i64) -> sqlx::Resul
     let Some(now) = rows.first().map(|row| Timestamp::from(row.now)) else { return Ok(None) };
     let mut due = Due { now, sagas: Vec::with_capacity(rows.len()), unreadable: Vec::new() };
     for row in rows {
-        match serde_json::from_str(&row.instance) {
+        match AnySaga::read(&row.kind, &row.instance) {
             Ok(saga) => due.sagas.push(saga),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -161,36 +180,27 @@ pub(crate) async fn put_off(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result
     Ok(())
 }
 
-/// The word for how far a saga is.
-fn state(saga: &Instance<Checkout>) -> &'static str {
-    match saga.phase() {
-        Phase::Begun | Phase::AtPivot | Phase::PastPivot | Phase::Unwinding(_) => "running",
-        Phase::Parked { .. } => "parked",
-        Phase::Ended(Ended::Completed) => "completed",
-        Phase::Ended(Ended::Unwound(_)) => "unwound",
-    }
-}
-
+#[derive(Default)]
 struct Columns {
     ids: Vec<Uuid>,
-    states: Vec<String>,
+    kinds: Vec<&'static str>,
+    orders: Vec<Uuid>,
+    states: Vec<&'static str>,
     instances: Vec<String>,
     wake_ats: Vec<Option<jiff_sqlx::Timestamp>>,
 }
 
 impl Columns {
-    fn of<'s>(sagas: impl Iterator<Item = &'s Instance<Checkout>>) -> Self {
-        let mut columns = Self { ids: vec![], states: vec![], instances: vec![], wake_ats: vec![] };
-        for saga in sagas {
+    fn of<'s>(sagas: impl Iterator<Item = &'s AnySaga>) -> Self {
+        let mut columns = Self::default();
+        for saga in sagas.map(AnySaga::stored) {
             columns.ids.push(saga.id);
-            columns.states.push(state(saga).to_owned());
-            columns.instances.push(json(saga));
-            columns.wake_ats.push(saga.wake_at().map(|at| at.to_sqlx()));
+            columns.kinds.push(saga.kind);
+            columns.orders.push(saga.order.as_uuid());
+            columns.states.push(saga.state);
+            columns.instances.push(saga.instance);
+            columns.wake_ats.push(saga.wake_at.map(|at| at.to_sqlx()));
         }
         columns
     }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("a saga is a plain struct, which is always JSON")
 }

@@ -85,7 +85,7 @@ impl Bench {
         let wish = self.wish(&Uuid::now_v7().to_string(), "MUG", 1);
         let id = placed(place::place_all(&self.app, &[wish]).await.unwrap().remove(0));
         let sent = self.sent().await;
-        assert_eq!(sent.kinds(), ["order.placed.v1", "inventory.hold-stock.v1", "billing.authorize-payment.v1"]);
+        assert_eq!(sent.kinds(), ["order.placed.v2", "inventory.hold-stock.v1", "billing.authorize-payment.v1"]);
         let InventoryCommand::HoldStock { command: hold, .. } = sent.one() else { panic!("hold stock first") };
         let BillingCommand::AuthorizePayment { command: authorize, .. } = sent.one() else { panic!("then the card") };
         Checkout { order: id, hold, authorize }

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use web::access::Principal;
 
 use super::bench::Bench;
-use crate::{http, place};
+use crate::{http, order::News, place};
 
 struct Answer {
     status: StatusCode,
@@ -222,7 +222,8 @@ async fn a_client_may_wait_for_its_order_to_settle() {
             tokio::task::yield_now().await;
         };
         let order = bench.show(id).await;
-        let event = order.cancel(contracts::order::CancelReason::TimedOut, order.placed_at);
+        let undone = News::Undone(contracts::order::CancelReason::TimedOut);
+        let event = order.hear(undone, order.placed_at).unwrap();
         // Repeated, for the order may be there before its client has begun to wait.
         loop {
             bench.app.settled.announce(vec![crate::order::Order::apply(Some(order.clone()), &event).unwrap()]);

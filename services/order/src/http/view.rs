@@ -1,0 +1,94 @@
+//! An order as its customer sees it.
+
+use contracts::{Money, OrderId, ShipmentId, order::CancelReason, order::OrderLine};
+use jiff::Timestamp;
+use serde::Serialize;
+use web::problem::Problem;
+
+use super::{not_found, unavailable};
+use crate::{
+    App,
+    history::{self, Moment},
+    order::{Order, Status},
+    store,
+};
+
+/// An order, now or at some moment.
+#[derive(Debug, Serialize)]
+pub(super) struct OrderView {
+    id: OrderId,
+    version: u32,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<CancelReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancellation: Option<Cancellation>,
+    lines: Vec<OrderLine>,
+    total: Money,
+    /// What has left for the customer.
+    shipments: Vec<ShipmentId>,
+    placed_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// How far a cancellation is that somebody wanted. Once it is done, the status says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Cancellation {
+    /// Nothing is decided yet, or not all is undone.
+    Requested,
+    /// Something was shipped already; the order goes on.
+    Refused,
+}
+
+/// The order as it is now.
+pub(super) async fn now(app: &App, order: Order) -> Result<OrderView, Problem> {
+    let requested = requested_at(app, &order).await?.is_some();
+    Ok(OrderView::of(order, requested))
+}
+
+/// The order as it was at `moment`.
+pub(super) async fn at(app: &App, id: OrderId, moment: Moment) -> Result<OrderView, Problem> {
+    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    let events = store::orders::events(&mut conn, id).await.map_err(|error| unavailable(&error))?;
+    drop(conn);
+    let order =
+        history::at(&events, moment).map_err(|error| Problem::internal(&error))?.ok_or_else(|| not_found(id))?;
+    let until = match moment {
+        Moment::AsOf(time) => time,
+        Moment::Version(_) => order.updated_at,
+    };
+    let requested = requested_at(app, &order).await?.is_some_and(|at| at <= until);
+    Ok(OrderView::of(order, requested))
+}
+
+/// When somebody first wanted the order cancelled; not asked if it is.
+async fn requested_at(app: &App, order: &Order) -> Result<Option<Timestamp>, Problem> {
+    if matches!(order.status, Status::Cancelled(_)) || order.cancellation_refused {
+        return Ok(None);
+    }
+    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    store::history::cancel_requested_at(&mut conn, order.id).await.map_err(|error| unavailable(&error))
+}
+
+impl OrderView {
+    fn of(order: Order, is_cancel_requested: bool) -> Self {
+        let cancellation = match &order.status {
+            Status::Cancelled(_) => None,
+            _ if order.cancellation_refused => Some(Cancellation::Refused),
+            _ => is_cancel_requested.then_some(Cancellation::Requested),
+        };
+        Self {
+            id: order.id,
+            version: order.version,
+            status: order.status.as_str(),
+            cancel_reason: order.status.cancel_reason().cloned(),
+            cancellation,
+            lines: order.lines,
+            total: order.total,
+            shipments: order.shipments,
+            placed_at: order.placed_at,
+            updated_at: order.updated_at,
+        }
+    }
+}
