@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// beyond what outboxes keep (an hour). Not its commands: a saga asks again by itself for as long as it waits. What a
     /// reader has taken in before changes nothing.
     Republish(RepublishArgs),
+    /// Folds the events of every order anew, and says which orders were not what their events make of them; they are
+    /// from then on. Exit code 1: there were some, or the events of an order cannot be folded.
+    Rebuild,
 }
 
 #[derive(Debug, Subcommand)]

@@ -118,6 +118,12 @@ pub enum ShopError {
         /// What happened instead.
         source: reqwest::Error,
     },
+    /// The order service would not fold its orders anew.
+    #[error("the order service has not folded its orders anew: {said}")]
+    Rebuild {
+        /// What it said.
+        said: String,
+    },
     /// The keys that tokens are signed with cannot be used.
     #[error("{} holds no usable key: remove the folder and start again, old tokens are then void", .0.display())]
     Keys(PathBuf),

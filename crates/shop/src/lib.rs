@@ -24,6 +24,7 @@ pub mod options;
 mod plan;
 pub mod process;
 pub mod programs;
+pub mod rebuild;
 pub mod republish;
 mod running;
 pub mod seed;

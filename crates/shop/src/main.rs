@@ -19,7 +19,7 @@ use shop::{
     dead::{self, Dead},
     load, logs,
     process::Processes,
-    programs, republish, state, status, token, up,
+    programs, rebuild, republish, state, status, token, up,
 };
 use tokio::{
     select,
@@ -70,6 +70,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Republish(args) => {
             let (state, operator) = (State::read(&folder)?, token::sign(&folder, &Principal::Operator, OPERATION)?);
             println!("{} messages are sent again.", republish::republish(&state, &args.into(), operator).await?);
+        }
+        Command::Rebuild => {
+            let (state, operator) = (State::read(&folder)?, token::sign(&folder, &Principal::Operator, OPERATION)?);
+            let rebuilt = rebuild::rebuild(&state, operator).await?;
+            println!("{rebuilt}");
+            return Ok(if rebuilt.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -49,7 +49,7 @@ impl Handler for Answers {
 }
 
 /// What a participant says.
-enum Heard {
+pub(crate) enum Heard {
     /// To a saga.
     Answer(Uuid, Moves),
     /// Of itself, about an order.
@@ -84,7 +84,7 @@ fn read(record: &Record) -> Result<(Uuid, Heard), HandleError> {
     Ok((record.id, heard.map_err(|error| HandleError::this_message(record.id, error))?))
 }
 
-fn from_inventory(event: InventoryEvent) -> Result<Heard, NotACommandId> {
+pub(crate) fn from_inventory(event: InventoryEvent) -> Result<Heard, NotACommandId> {
     match event {
         InventoryEvent::StockHeld { command, .. } | InventoryEvent::StockReleased { command, .. } => {
             Heard::to_checkout(&command, Answer::Done)
@@ -102,7 +102,7 @@ fn from_inventory(event: InventoryEvent) -> Result<Heard, NotACommandId> {
     }
 }
 
-fn from_billing(event: BillingEvent) -> Result<Heard, NotACommandId> {
+pub(crate) fn from_billing(event: BillingEvent) -> Result<Heard, NotACommandId> {
     match event {
         BillingEvent::PaymentAuthorized { command, .. }
         | BillingEvent::PaymentVoided { command, .. }

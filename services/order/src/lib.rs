@@ -28,6 +28,8 @@ pub mod config;
 mod deadlines;
 mod history;
 mod http;
+#[cfg(test)]
+mod interleavings;
 mod meters;
 mod order;
 mod place;

@@ -144,6 +144,17 @@ impl Progress {
         Ok(())
     }
 
+    /// What [`commit`](Self::commit) would write: the sagas, the orders that have changed, and what is sent.
+    #[cfg(test)]
+    pub(crate) fn without_a_database(
+        mut self,
+        orders: HashMap<OrderId, Order>,
+        now: Timestamp,
+    ) -> Result<Written, NewsError> {
+        let changed = self.spread(orders, now)?;
+        Ok((self.loaded.into_values().chain(self.new).collect(), changed, self.messages))
+    }
+
     /// Writes all but the orders. Gives back the events.
     pub(crate) async fn save(self, tx: &mut PgConnection, now: Timestamp) -> sqlx::Result<Vec<OrderEvent>> {
         store::orders::append(tx, &self.events).await?;
@@ -154,6 +165,10 @@ impl Progress {
         Ok(self.events)
     }
 }
+
+/// Sagas, orders that have changed, and messages.
+#[cfg(test)]
+type Written = (Vec<AnySaga>, Vec<Order>, Vec<Outgoing>);
 
 /// What happened has no place in the saga it names.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +185,7 @@ pub(crate) enum AdvanceError {
 
 /// What happened has no place in the order it names.
 #[derive(Debug, thiserror::Error)]
-enum NewsError {
+pub(crate) enum NewsError {
     /// This database does not have it.
     #[error("there is no order {0}")]
     NoOrder(OrderId),

@@ -75,6 +75,8 @@ pub(super) struct Order {
     pub(super) total_currency: String,
     pub(super) lines: sqlx::types::Json<Vec<contracts::order::OrderLine>>,
     pub(super) cancel_reason: Option<sqlx::types::Json<contracts::order::CancelReason>>,
+    pub(super) shipments: sqlx::types::Json<Vec<contracts::ShipmentId>>,
+    pub(super) cancellation_refused: bool,
     /// Unit: microseconds since 1970, like the next.
     pub(super) placed_us: i64,
     pub(super) updated_us: i64,
@@ -83,6 +85,8 @@ pub(super) struct Order {
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Saga {
     pub(super) id: Uuid,
+    /// `checkout` or `cancellation`.
+    pub(super) kind: String,
     pub(super) order_id: Uuid,
     pub(super) state: String,
     /// The number of the newest entry of its log, as the saga itself has it.
@@ -198,6 +202,7 @@ impl Stores {
         let orders: Vec<Order> = rows(
             &self.orders,
             "select id, customer_id, status, version, total_amount, total_currency, lines, cancel_reason,
+                    shipments, cancellation_refused,
                     (extract(epoch from placed_at) * 1000000)::bigint as placed_us,
                     (extract(epoch from updated_at) * 1000000)::bigint as updated_us
              from orders",
@@ -215,7 +220,8 @@ impl Stores {
         let mut books = Books {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
             events: self.events().await?,
-            sagas: rows(&self.orders, "select id, order_id, state, (instance ->> 'seq')::int as seq from saga").await?,
+            sagas: rows(&self.orders, "select id, kind, order_id, state, (instance ->> 'seq')::int as seq from saga")
+                .await?,
             stock: self.documents("stock").await?,
             movements: self.documents("movement").await?,
             holds: holds.into_iter().map(|hold| (Uuid::from_bytes(hold.order.bytes()), hold)).collect(),

@@ -1,6 +1,9 @@
 //! O: orders are the folds of their events.
 
-use contracts::order::OrderEvent;
+use contracts::{
+    ShipmentId,
+    order::{CancelReason, OrderEvent},
+};
 use uuid::Uuid;
 
 use super::{
@@ -40,11 +43,10 @@ fn differs(order: &Order, events: &[(i32, OrderEvent)]) -> Option<String> {
     let Some((_, OrderEvent::Placed { customer, lines, total, .. })) = events.first() else {
         return Some("its first event does not place it".to_owned());
     };
-    let (status, reason) = match events {
-        [_] => ("pending", None),
-        [_, (_, OrderEvent::Confirmed { .. })] => ("confirmed", None),
-        [_, (_, OrderEvent::Cancelled { reason, .. })] => ("cancelled", Some(reason)),
-        _ => return Some(format!("{} events, which cannot follow one another", events.len())),
+    let fold = events[1..].iter().try_fold(Fold::default(), |fold, (version, event)| fold.after(event).ok_or(version));
+    let Fold { status, reason, shipments, refused } = match fold {
+        Ok(fold) => fold,
+        Err(version) => return Some(format!("event {version} cannot follow those before it")),
     };
     let same = [
         ("customer", order.customer_id == customer.as_uuid()),
@@ -52,12 +54,56 @@ fn differs(order: &Order, events: &[(i32, OrderEvent)]) -> Option<String> {
         ("total", order.total() == columns(total)),
         ("status", order.status == status),
         ("reason", order.cancel_reason.as_ref().map(|stored| &stored.0) == reason),
+        ("list of shipments", order.shipments.0 == shipments),
+        ("refused cancellation", order.cancellation_refused == refused),
         ("version", usize::try_from(order.version) == Ok(events.len())),
         ("time of placing", Some(order.placed_us) == events.first().map(|(_, event)| at(event))),
         ("time of change", Some(order.updated_us) == events.last().map(|(_, event)| at(event))),
         ("order", events.iter().all(|(_, event)| event.order().as_uuid() == order.id)),
     ];
     same.iter().find(|(_, same)| !same).map(|(what, _)| format!("its {what} is not that of its events"))
+}
+
+/// What the events after the placing make of an order.
+struct Fold<'e> {
+    status: &'static str,
+    reason: Option<&'e CancelReason>,
+    shipments: Vec<ShipmentId>,
+    refused: bool,
+}
+
+impl Default for Fold<'_> {
+    fn default() -> Self {
+        Self { status: "pending", reason: None, shipments: Vec::new(), refused: false }
+    }
+}
+
+impl<'e> Fold<'e> {
+    /// `None` if `event` cannot follow.
+    fn after(mut self, event: &'e OrderEvent) -> Option<Self> {
+        let is_paid = matches!(self.status, "confirmed" | "partly_shipped" | "shipped");
+        match event {
+            OrderEvent::Confirmed { .. } if self.status == "pending" => self.status = "confirmed",
+            OrderEvent::Shipped { shipment, complete, .. } if is_paid && !self.shipments.contains(shipment) => {
+                self.shipments.push(*shipment);
+                self.status = if *complete || self.status == "shipped" { "shipped" } else { "partly_shipped" };
+            }
+            OrderEvent::CancellationRefused { .. } if is_paid && !self.refused => self.refused = true,
+            OrderEvent::Cancelled { reason, .. }
+                if self.status == "pending"
+                    || (self.status == "confirmed" && !self.refused && *reason == CancelReason::Requested) =>
+            {
+                self.status = "cancelled";
+                self.reason = Some(reason);
+            }
+            OrderEvent::Placed { .. }
+            | OrderEvent::Confirmed { .. }
+            | OrderEvent::Shipped { .. }
+            | OrderEvent::CancellationRefused { .. }
+            | OrderEvent::Cancelled { .. } => return None,
+        }
+        Some(self)
+    }
 }
 
 /// Unit: microseconds since 1970.

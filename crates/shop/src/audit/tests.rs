@@ -1,9 +1,11 @@
 //! Books that add up pass; each mistake planted in them is named by the predicate it breaks, with its row.
 
+mod life;
+
 use std::time::Duration;
 
 use contracts::{
-    Currency, CustomerId, Money,
+    Currency, CustomerId, Money, ShipmentId,
     order::{CancelReason, OrderEvent, OrderLine},
     vat::{Taxed, VatRate},
 };
@@ -45,6 +47,10 @@ fn partition(topic: &str, parked: Option<&str>) -> Partition {
 }
 
 impl Shop {
+    fn order(&mut self) -> &mut Order {
+        self.books.orders.get_mut(&self.confirmed).unwrap()
+    }
+
     /// A refund of the confirmed order, of which billing knows and nobody else.
     fn returns(&mut self, gross: i64, vat: i64) {
         let [gross, vat] = [gross, vat].map(|amount| Money::new(amount, Currency::EUR));
@@ -84,11 +90,13 @@ fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
             total_currency: "EUR".into(),
             lines: Json(lines),
             cancel_reason: cancelled.map(Json),
+            shipments: Json(Vec::new()),
+            cancellation_refused: false,
             placed_us: placed_at.as_microsecond(),
             updated_us: at.as_microsecond(),
         },
     );
-    books.sagas.push(Saga { id: saga_id, order_id: id, state: saga.into(), seq: 3 });
+    books.sagas.push(Saga { id: saga_id, kind: "checkout".into(), order_id: id, state: saga.into(), seq: 3 });
     books.saga_log.insert(saga_id, vec![1, 2, 3]);
     let lines = vec![HoldLine { sku: "MUG".into(), quantity: 2 }];
     books.holds.insert(id, Hold { order: mongodb::bson::Uuid::from_bytes(*id.as_bytes()), state: hold, lines });
@@ -205,8 +213,13 @@ const PLANTED: &[Planted] = &[
     ("O5", Row::Confirmed, |shop| {
         shop.books.saga_log.get_mut(&shop.books.sagas[0].id).unwrap().remove(1);
     }),
-    ("O6 completed", Row::Confirmed, |shop| shop.books.sagas[0].state = "unwound".into()),
+    ("O6 every saga", Row::Confirmed, |shop| shop.books.sagas[0].state = "unwound".into()),
     ("O6 every order", Row::Confirmed, |shop| drop(shop.books.sagas.remove(0))),
+    ("O6 every order", Row::Confirmed, |shop| shop.order().cancellation_refused = true),
+    ("O6 every saga", Row::Confirmed, |shop| shop.books.sagas[0].kind = "cancellation".into()),
+    ("O6 every saga", Row::Confirmed, |shop| drop(shop.books.orders.remove(&shop.confirmed))),
+    ("O4 every order", Row::Confirmed, |shop| shop.order().cancellation_refused = true),
+    ("O4 every order", Row::Confirmed, |shop| shop.order().shipments.0.push(ShipmentId::mint())),
     ("L1 every entry", Row::Entry, |shop| shop.books.postings[0].amount += 1),
     ("L1 every entry", Row::Entry, |shop| shop.books.postings[0].currency = "JPY".into()),
     ("L2", Row::Euro, |shop| drop(shop.books.postings.pop())),

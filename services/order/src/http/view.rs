@@ -73,10 +73,11 @@ async fn requested_at(app: &App, order: &Order) -> Result<Option<Timestamp>, Pro
 
 impl OrderView {
     fn of(order: Order, is_cancel_requested: bool) -> Self {
-        let cancellation = match &order.status {
-            Status::Cancelled(_) => None,
-            _ if order.cancellation_refused => Some(Cancellation::Refused),
-            _ => is_cancel_requested.then_some(Cancellation::Requested),
+        let cancellation = if order.cancellation_refused {
+            Some(Cancellation::Refused)
+        } else {
+            let is_over = matches!(order.status, Status::Cancelled(_));
+            (is_cancel_requested && !is_over).then_some(Cancellation::Requested)
         };
         Self {
             id: order.id,

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use contracts::{
-    CommandId, CustomerId, Message, Money, OrderId,
+    CommandId, CustomerId, Message, Money, OrderId, ShipmentId,
     billing::{BillingCommand, BillingEvent, PaymentRefusal},
     inventory::{CatalogueEvent, InventoryCommand, InventoryEvent, StockRefusal},
     order::OrderEvent,
@@ -89,6 +89,22 @@ impl Bench {
         let InventoryCommand::HoldStock { command: hold, .. } = sent.one() else { panic!("hold stock first") };
         let BillingCommand::AuthorizePayment { command: authorize, .. } = sent.one() else { panic!("then the card") };
         Checkout { order: id, hold, authorize }
+    }
+
+    /// Has its stock held and its card authorized, and gives the id of the command that then takes the money.
+    pub(super) async fn capturing(&self, checkout: &Checkout) -> CommandId {
+        self.answers(vec![checkout.held(), checkout.authorized()]).await.unwrap();
+        let BillingCommand::CapturePayment { command, .. } = self.sent().await.one() else { panic!("capture") };
+        command
+    }
+
+    /// Places an order that is confirmed.
+    pub(super) async fn confirmed(&self) -> Checkout {
+        let checkout = self.order().await;
+        let capture = self.capturing(&checkout).await;
+        self.answers(vec![checkout.captured(capture)]).await.unwrap();
+        assert_eq!(self.sent().await.kinds(), ["order.confirmed.v1"]);
+        checkout
     }
 
     /// What went into the outbox since the last look.
@@ -193,6 +209,23 @@ impl Checkout {
 
     pub(super) fn captured(&self, command: CommandId) -> Record {
         record(&BillingEvent::PaymentCaptured { command, order: self.order, amount: eur(1290), at: at() })
+    }
+
+    pub(super) fn reclaimed(&self, command: CommandId) -> Record {
+        record(&InventoryEvent::StockReclaimed { command, order: self.order, at: at() })
+    }
+
+    pub(super) fn reclaim_refused(&self, command: CommandId) -> Record {
+        record(&InventoryEvent::ReclaimRefused { command, order: self.order, at: at() })
+    }
+
+    pub(super) fn refunded(&self, command: CommandId) -> Record {
+        record(&BillingEvent::PaymentRefunded { command, order: self.order, amount: eur(1290), at: at() })
+    }
+
+    pub(super) fn shipped(&self, shipment: ShipmentId, complete: bool) -> Record {
+        let (order, warehouse) = (self.order, "BERLIN".parse().unwrap());
+        record(&InventoryEvent::StockShipped { shipment, order, warehouse, lines: Vec::new(), complete, at: at() })
     }
 
     pub(super) fn capture_refused(&self, command: CommandId) -> Record {

@@ -15,14 +15,14 @@ use web::access::Principal;
 use super::bench::Bench;
 use crate::{http, order::News, place};
 
-struct Answer {
-    status: StatusCode,
-    headers: axum::http::HeaderMap,
-    body: Value,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: axum::http::HeaderMap,
+    pub(super) body: Value,
 }
 
 /// A bench whose committer runs.
-async fn bench() -> Bench {
+pub(super) async fn bench() -> Bench {
     let bench = Bench::new().await;
     let queue = bench.queue.lock().unwrap().take().unwrap();
     tokio::task::spawn(place::run(bench.app.clone(), queue, CancellationToken::new()));
@@ -34,20 +34,20 @@ impl Bench {
         self.signer.sign(principal, Duration::from_secs(60))
     }
 
-    async fn call(&self, request: Request<Body>) -> Answer {
+    pub(super) async fn call(&self, request: Request<Body>) -> Answer {
         let response = http::routes(self.app.clone()).oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
     }
 
-    async fn post(&self, key: &str, body: impl Into<Body>) -> Answer {
+    pub(super) async fn post(&self, key: &str, body: impl Into<Body>) -> Answer {
         let request = self.request(&Principal::Customer(self.customer), "/v1/orders").method(Method::POST);
         let request = request.header("idempotency-key", key).header("content-type", "application/json");
         self.call(request.body(body.into()).unwrap()).await
     }
 
-    fn request(&self, principal: &Principal, uri: &str) -> axum::http::request::Builder {
+    pub(super) fn request(&self, principal: &Principal, uri: &str) -> axum::http::request::Builder {
         Request::builder().uri(uri).header("authorization", format!("Bearer {}", self.token(principal)))
     }
 }

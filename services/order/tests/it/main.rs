@@ -8,8 +8,11 @@
 
 mod answering;
 mod bench;
+mod cancelling;
 mod catalogue;
 mod deadlines;
 mod history;
 mod http;
+mod past;
 mod placing;
+mod rebuilding;
