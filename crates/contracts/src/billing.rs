@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::token::{NotAPaymentToken, PaymentToken};
-use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic, vat::Taxed};
+use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic, order::OrderLine};
 
 /// What billing shall do, on topic `billing.commands`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,8 @@ pub enum BillingCommand {
         customer: CustomerId,
         /// How much.
         amount: Money,
-        /// The amount by rate of VAT, as [`vat::per_rate`](crate::vat::per_rate) has it.
-        taxes: Vec<Taxed>,
+        /// What is paid for, as it was placed: the books need its VAT, and the invoice all of it.
+        lines: Vec<OrderLine>,
         /// The provider's token for the card.
         token: PaymentToken,
     },

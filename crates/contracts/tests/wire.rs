@@ -130,15 +130,16 @@ fn total() -> Money {
     Money::new(2580, Currency::EUR)
 }
 
+fn line() -> OrderLine {
+    let (sku, quantity) = ("MUG-BLUE-01".parse().unwrap(), 2.try_into().unwrap());
+    OrderLine::priced(sku, "Enamel mug, blue".into(), quantity, Money::new(1290, Currency::EUR), VatRate(1900)).unwrap()
+}
+
 fn order_events() -> Vec<OrderEvent> {
     let (order, at) = (order(), at());
-    let (sku, quantity) = ("MUG-BLUE-01".parse().unwrap(), 2.try_into().unwrap());
-    let line =
-        OrderLine::priced(sku, "Enamel mug, blue".into(), quantity, Money::new(1290, Currency::EUR), VatRate(1900))
-            .unwrap();
     let cancelled = |reason| OrderEvent::Cancelled { order, version: 2, reason, at };
     vec![
-        OrderEvent::Placed { order, version: 1, customer: customer(), lines: vec![line], total: total(), at },
+        OrderEvent::Placed { order, version: 1, customer: customer(), lines: vec![line()], total: total(), at },
         OrderEvent::Confirmed { order, version: 2, at },
         OrderEvent::Shipped { order, version: 3, shipment: shipment(), complete: true, at },
         OrderEvent::CancellationRefused { order, version: 4, at },
@@ -204,7 +205,7 @@ fn billing_commands() -> Vec<BillingCommand> {
             order,
             customer: customer(),
             amount: total(),
-            taxes: vec![VatRate(1900).within(total())],
+            lines: vec![line()],
             token: "tok_ok".to_owned().try_into().unwrap(),
         },
         BillingCommand::VoidPayment { command: command("authorize-payment:undo"), order },

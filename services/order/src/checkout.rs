@@ -8,11 +8,10 @@
 use std::sync::LazyLock;
 
 use contracts::{
-    CommandId, CustomerId, Money, MoneyError, OrderId,
+    CommandId, CustomerId, Money, OrderId,
     billing::{BillingCommand, PaymentRefusal, PaymentToken},
     inventory::{InventoryCommand, StockLine, StockRefusal},
     order::{CancelReason, OrderEvent, OrderLine},
-    vat::{self, Taxed},
 };
 use saga::{Did, Ended, Instance, Saga, Undo, Why, step};
 use serde::{Deserialize, Serialize};
@@ -35,9 +34,8 @@ pub(crate) static CHECKOUT: LazyLock<Saga<Checkout>> = LazyLock::new(|| {
 pub(crate) struct Checkout {
     order: OrderId,
     customer: CustomerId,
-    lines: Vec<StockLine>,
+    lines: Vec<OrderLine>,
     total: Money,
-    taxes: Vec<Taxed>,
     token: Option<PaymentToken>,
 }
 
@@ -57,10 +55,7 @@ impl Checkout {
     /// The checkout of the order that `placed` placed; `None` for any other event.
     pub(crate) fn of(placed: &OrderEvent, token: PaymentToken) -> Option<Self> {
         let OrderEvent::Placed { order, customer, lines, total, .. } = placed else { return None };
-        let taxed: Result<Vec<Taxed>, MoneyError> = lines.iter().map(OrderLine::taxed).collect();
-        let taxes = taxed.and_then(|lines| vat::per_rate(&lines)).expect("lines whose total fits, in one currency");
-        let lines = lines.iter().map(|line| StockLine { sku: line.sku.clone(), quantity: line.quantity }).collect();
-        Some(Self { order: *order, customer: *customer, lines, total: *total, taxes, token: Some(token) })
+        Some(Self { order: *order, customer: *customer, lines: lines.clone(), total: *total, token: Some(token) })
     }
 
     /// Which order this is the checkout of.
@@ -77,7 +72,8 @@ impl Checkout {
     }
 
     fn hold_stock(&self, id: &saga::CommandId) -> Command {
-        let lines = self.lines.clone();
+        let line = |line: &OrderLine| StockLine { sku: line.sku.clone(), quantity: line.quantity };
+        let lines = self.lines.iter().map(line).collect();
         Command::Inventory(InventoryCommand::HoldStock { command: wire(id), order: self.order, lines })
     }
 
@@ -88,8 +84,8 @@ impl Checkout {
     fn authorize(&self, id: &saga::CommandId) -> Command {
         let token = self.token.clone().expect("the token is kept while the authorization may be asked for");
         let Self { order, customer, total: amount, .. } = *self;
-        let (command, taxes) = (wire(id), self.taxes.clone());
-        Command::Billing(BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token })
+        let (command, lines) = (wire(id), self.lines.clone());
+        Command::Billing(BillingCommand::AuthorizePayment { command, order, customer, amount, lines, token })
     }
 
     fn void(&self, id: &saga::CommandId) -> Command {
@@ -167,15 +163,17 @@ mod tests {
         let id: saga::CommandId = format!("{}:hold-stock:do:1", uuid::Uuid::now_v7()).parse().unwrap();
         let (checkout, command) = (checkout(), wire(&id));
         let order = checkout.order;
-        let hold = InventoryCommand::HoldStock { command: command.clone(), order, lines: checkout.lines.clone() };
+        let [line] = &checkout.lines[..] else { panic!("{checkout:?}") };
+        let lines = vec![StockLine { sku: line.sku.clone(), quantity: line.quantity }];
+        let hold = InventoryCommand::HoldStock { command: command.clone(), order, lines };
         assert_eq!(checkout.hold_stock(&id), Command::Inventory(hold));
         let release = InventoryCommand::ReleaseStock { command: command.clone(), order };
         assert_eq!(checkout.release_stock(&id), Command::Inventory(release));
         let void = BillingCommand::VoidPayment { command: command.clone(), order };
         assert_eq!(checkout.void(&id), Command::Billing(void));
-        let (customer, amount, taxes) = (checkout.customer, checkout.total, vec![VatRate(1900).within(checkout.total)]);
+        let (customer, amount, lines) = (checkout.customer, checkout.total, checkout.lines.clone());
         let (command, token) = (command.clone(), checkout.token.clone().unwrap());
-        let authorize = BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token };
+        let authorize = BillingCommand::AuthorizePayment { command, order, customer, amount, lines, token };
         assert_eq!(checkout.authorize(&id), Command::Billing(authorize));
         let capture = BillingCommand::CapturePayment { command: wire(&id), order };
         assert_eq!(checkout.capture(&id), Command::Billing(capture));
