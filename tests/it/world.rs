@@ -46,6 +46,9 @@ pub(crate) struct Customer {
     /// Of the order service's processes, the one that is asked first in front.
     urls: Vec<String>,
     token: String,
+    /// Where billing is told who this is, at the first order.
+    put: String,
+    introduced: Arc<OnceCell<()>>,
 }
 
 /// The shop that tests share which leave its processes alone.
@@ -74,11 +77,13 @@ impl World {
 
     /// Somebody who buys; customers are dealt out over the order service's processes.
     pub(crate) fn customer(&self) -> Customer {
-        let token = self.shop.token(&Principal::Customer(CustomerId::mint())).unwrap();
+        let id = CustomerId::mint();
+        let token = self.shop.token(&Principal::Customer(id)).unwrap();
+        let put = format!("{}/v1/customers/{id}", self.shop.url(Service::Billing));
         let mut urls = self.shop.state().services[&Service::Order].clone();
         let first = self.customers.fetch_add(1, Ordering::Relaxed) % urls.len();
         urls.rotate_left(first);
-        Customer { client: client(), urls, token }
+        Customer { client: client(), urls, token, put, introduced: Arc::default() }
     }
 
     /// What the process `name` has written to its log.
@@ -205,6 +210,7 @@ impl Customer {
     /// Buys under a key. Whatever goes wrong on the way, the request is repeated until it is answered.
     pub(crate) async fn buy_with(&self, key: &str, sku: &str, quantity: u32, token: &str) -> Order {
         let settled = async {
+            self.introduce().await;
             loop {
                 let answer = self.request(key, sku, quantity, token).header("prefer", "wait=5").send().await;
                 if let Ok(answer) = answer
@@ -233,11 +239,28 @@ impl Customer {
         }
     }
 
+    /// Tells billing a name and an address, once. Whatever goes wrong on the way, it is told again.
+    async fn introduce(&self) {
+        let who = json!({ "name": "Ada Lovelace", "address": ["Ockham Park", "Surrey"], "country": "GB" });
+        let told = async || {
+            let put = self.client.put(&self.put).bearer_auth(&self.token).json(&who).send().await;
+            put.is_ok_and(|answer| answer.status().is_success())
+        };
+        let introduced = self.introduced.get_or_init(async || {
+            while !told().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        introduced.await;
+    }
+
     pub(crate) async fn post(&self, key: &str, sku: &str, quantity: u32, token: &str) -> reqwest::Response {
+        self.introduce().await;
         self.request(key, sku, quantity, token).send().await.unwrap()
     }
 
     pub(crate) async fn post_lines(&self, key: &str, lines: &Value, token: &str) -> reqwest::Response {
+        self.introduce().await;
         self.request_of(key, lines, token).send().await.unwrap()
     }
 

@@ -48,12 +48,16 @@ impl State {
     /// # Errors
     /// [`ShopError::Keys`] if no tokens can be signed for the shop in `folder`.
     pub fn load_target(&self, folder: &Path) -> Result<Target, ShopError> {
-        let customer = |_| token::sign(folder, &Principal::Customer(CustomerId::mint()), TOKENS_VALID);
+        let customer = |_| {
+            let id = CustomerId::mint();
+            Ok((id, token::sign(folder, &Principal::Customer(id), TOKENS_VALID)?))
+        };
         let process = |part: &crate::state::PartState| Some((kind(&part.name).to_owned(), part.pid?));
         Ok(Target {
             order_urls: self.services.get(&Service::Order).cloned().unwrap_or_default(),
             inventory_url: self.url(Service::Inventory).to_owned(),
-            tokens: (0..CUSTOMERS).map(customer).collect::<Result<_, _>>()?,
+            billing_url: self.url(Service::Billing).to_owned(),
+            customers: (0..CUSTOMERS).map(customer).collect::<Result<_, ShopError>>()?,
             processes: self.parts.iter().filter_map(process).collect(),
         })
     }

@@ -90,25 +90,49 @@ create index parked_message_key on parked_message (topic, key, sequence);
 create table payment (
     order_id    uuid primary key,
     state       text not null check (state in ('authorizing', 'authorized', 'refused', 'voiding', 'voided',
-                                               'tombstone', 'capturing', 'captured', 'capture_refused')),
+                                               'tombstone', 'capturing', 'captured', 'capture_refused', 'refunding',
+                                               'refunded')),
 
-    -- Who pays how much. A tombstone was voided before anybody said so, and only a tombstone.
+    -- Who pays how much for what; never changed. A tombstone was voided before anybody said so, and only a tombstone.
     customer_id uuid,
     amount      bigint check (amount >= 0),
     currency    text,
-    -- The amount by rate of VAT: a list of rate, gross amount, VAT in it.
-    taxes       json,
-    check (num_nulls(customer_id, amount, currency, taxes) = case when state = 'tombstone' then 4 else 0 end),
+    -- The lines of the order, as it was placed.
+    lines       json,
+    check (num_nulls(customer_id, amount, currency, lines) = case when state = 'tombstone' then 4 else 0 end),
 
     -- Every command received, in the order of receipt: id, kind, and its answer, or that it waits or is in work. An
     -- answer is kept for as long as the payment, so that no replay, however late, does anything twice.
     commands    jsonb not null,
+
+    -- The order is cancelled: nothing may be held for it, and no invoice is issued any more.
+    closed      boolean not null default false,
+    -- Something was held when it was, and had to be let go: somebody has erred.
+    late_cleanup boolean not null default false,
 
     created_at  timestamptz not null,
     updated_at  timestamptz not null,
     -- How often the row was written.
     version     int not null check (version >= 1)
 ) with (fillfactor = 40);
+
+-- Whether somebody who wants to be forgotten still waits for an invoice.
+create index payment_customer on payment (customer_id);
+
+-- Who the customers are: all that is known of them, here and nowhere else but on their invoices. No constraint speaks of
+-- what is in a row: if one failed, the row would stand in the log.
+create table customer (
+    id         uuid primary key,
+    name       text not null,
+    -- One line each.
+    address    text[] not null,
+    -- ISO 3166-1 alpha-2.
+    country    text not null,
+    email      text,
+    vat_id     text,
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
 
 -- The open intents: what the provider is asked for. A row comes with the transaction that opens the intent and goes with
 -- the one that books its outcome, so the table is as small as what is under way. Written under the payment's lock, but
@@ -144,8 +168,8 @@ create index intent_due on intent (next_try_at) where next_try_at is not null;
 create table refund (
     order_id        uuid not null,
     number          int not null check (number >= 1),
-    -- A repetition of the request finds the first by it.
-    idempotency_key text not null,
+    -- A repetition of the request finds the first by it. Null: all that was left, because the order is cancelled.
+    idempotency_key text,
     amount          bigint not null check (amount > 0),
     currency        text not null,
     -- The amount by rate of VAT, in proportion to what was left when it was requested.
@@ -243,9 +267,36 @@ begin
 end
 $$;
 
+-- Invoices, and the credit notes that correct them, which are invoices too (Directive 2006/112/EC, Article 219).
+create table invoice (
+    kind      text not null check (kind in ('invoice', 'credit_note')),
+    -- 1..n without gaps, for each kind.
+    number    bigint not null check (number >= 1),
+    order_id  uuid not null,
+    -- Which refund is credited. 0 for an invoice, and for the credit note of a cancelled order.
+    refund    int not null check (refund >= 0 and (refund = 0 or kind = 'credit_note')),
+    -- Never before that of a lower number.
+    issued_at timestamptz not null,
+    -- All that it says, as JSON. These bytes are the invoice; what people read is made from them alone.
+    facts     text not null,
+    -- SHA-256 of them.
+    hash      bytea not null check (octet_length(hash) = 32),
+    primary key (kind, number),
+    unique (order_id, kind, refund)
+);
+
+-- How far each kind is numbered. A sequence would leave gaps when a transaction is rolled back; this row is locked from
+-- the numbering to the commit, so it is locked once per batch, and late.
+create table invoice_series (
+    kind      text primary key,
+    last      bigint not null,
+    issued_at timestamptz not null
+);
+insert into invoice_series values ('invoice', 0, '-infinity'), ('credit_note', 0, '-infinity');
+
 -- What is written stays as it was written: a mistake is put right by a further entry. The service's own role may not
 -- change it, and a trigger stops whoever may.
-revoke update, delete, truncate on payment_outcome, ledger_entry, ledger_posting from current_user;
+revoke update, delete, truncate on payment_outcome, ledger_entry, ledger_posting, invoice from current_user;
 create function history_is_append_only() returns trigger language plpgsql as $$
 begin
     raise exception '% is append-only', tg_table_name
@@ -257,4 +308,6 @@ create trigger history_is_append_only before update or delete or truncate on pay
 create trigger history_is_append_only before update or delete or truncate on ledger_entry
     for each statement execute function history_is_append_only();
 create trigger history_is_append_only before update or delete or truncate on ledger_posting
+    for each statement execute function history_is_append_only();
+create trigger history_is_append_only before update or delete or truncate on invoice
     for each statement execute function history_is_append_only();

@@ -1,69 +1,56 @@
-//! What arrives on `billing.commands`: one transaction per batch, then the opened intents go to the worker.
+//! What arrives on `billing.commands`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::OrderId;
 use contracts::billing::BillingCommand;
-use messaging::postgres::inbox;
-use messaging::{Batch, HandleError, Handler, Undecodable};
-use service::clock::Clock;
-use service::crash_point;
-use sqlx::PgPool;
+use contracts::{CustomerId, OrderId};
+use jiff::Timestamp;
+use messaging::HandleError;
 use uuid::Uuid;
 
 use crate::changes::Changes;
-use crate::settle::Desk;
-use crate::store::payments;
+use crate::payment::Payment;
+use crate::state::State;
 
-/// Takes in batches of [`BillingCommand`]s.
-#[derive(Debug, Clone)]
-pub struct Commands {
-    pool: PgPool,
-    clock: Clock,
-    desk: Desk,
-}
-
-impl Commands {
-    /// Payments live in the database of `pool`; the intents they open are put on `desk`.
-    pub fn new(pool: PgPool, clock: Clock, desk: Desk) -> Self {
-        Self { pool, clock, desk }
-    }
-}
-
-impl Handler for Commands {
-    async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
-        let commands = decode(batch)?;
-        let mut tx = self.pool.begin().await?;
-        let fresh = inbox::accept(&mut tx, batch).await?;
-        let fresh: Vec<(&Uuid, &BillingCommand)> =
-            fresh.iter().filter_map(|record| commands.get_key_value(&record.id)).collect();
-        let mut locked = payments::lock(&mut tx, fresh.iter().map(|(_, command)| order(command))).await?;
-        let now = self.clock.now();
-        let mut changes = Changes::default();
-        for (message, command) in fresh {
-            let Some(payment) = locked.get_mut(&order(command)) else { continue };
-            let known = payment.commands.len();
-            let effects = payment.receive(command, now).map_err(|fault| HandleError::this_message(*message, fault))?;
-            if payment.commands.len() > known {
-                changes.changed(payment);
-            }
-            changes.add(payment, effects);
+/// Takes in `commands`, in their order, for payments that are locked. `customers` have a name and an address.
+pub(crate) fn receive(
+    commands: &[(&Uuid, &BillingCommand)],
+    locked: &mut BTreeMap<OrderId, Payment>,
+    customers: &BTreeSet<CustomerId>,
+    changes: &mut Changes<'_>,
+    now: Timestamp,
+) -> Result<(), HandleError> {
+    for (message, command) in commands {
+        let Some(payment) = locked.get_mut(&order(command)) else { continue };
+        let known = payment.commands.len();
+        let effects = payment.receive(command, customers, now);
+        let effects = effects.map_err(|fault| HandleError::this_message(**message, fault))?;
+        if payment.commands.len() > known {
+            changes.changed(payment);
         }
-        let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;
-        crash_point("billing.commands.writing");
-        tx.commit().await?;
-        crash_point("billing.commands.written");
-        self.desk.hand_over(opened);
-        Ok(())
+        changes.add(payment, effects);
     }
+    Ok(())
 }
 
-/// Every message of the batch, by its id. Before the transaction: what cannot be read shall not hold locks.
-fn decode(batch: &Batch) -> Result<HashMap<Uuid, BillingCommand>, Undecodable> {
-    batch.records.iter().map(|record| Ok((record.id, record.decode()?))).collect()
+/// Who would have to pay, of those whose payments are new.
+pub(crate) fn customers(
+    commands: &[(&Uuid, &BillingCommand)],
+    locked: &BTreeMap<OrderId, Payment>,
+) -> BTreeSet<CustomerId> {
+    let is_new = |order: &OrderId| locked.get(order).is_some_and(|payment| payment.state == State::None);
+    let asked = commands.iter().filter_map(|(_, command)| match command {
+        BillingCommand::AuthorizePayment { order, customer, .. } if is_new(order) => Some(*customer),
+        BillingCommand::AuthorizePayment { .. }
+        | BillingCommand::VoidPayment { .. }
+        | BillingCommand::CapturePayment { .. }
+        | BillingCommand::RefundPayment { .. } => None,
+    });
+    asked.collect()
 }
 
-fn order(command: &BillingCommand) -> OrderId {
+/// Which order it is about.
+pub(crate) fn order(command: &BillingCommand) -> OrderId {
     match command {
         BillingCommand::AuthorizePayment { order, .. }
         | BillingCommand::VoidPayment { order, .. }

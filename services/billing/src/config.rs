@@ -8,9 +8,10 @@ use clap::Parser;
 use reqwest::Url;
 use service::secret::Secret;
 
+use crate::invoice::Party;
 use crate::webhook::{NotASecret, Webhooks};
 
-/// Owns payments and the ledger.
+/// Owns payments, the ledger, invoices, and who customers are.
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub struct Config {
@@ -58,11 +59,33 @@ pub struct Config {
     /// became of a call is only asked.
     #[arg(long, env, hide_env_values = true)]
     pub provider_webhook_secret: Option<Secret<String>>,
+
+    /// Who sells, as invoices name it.
+    #[arg(long, env, default_value = "Ironmonger")]
+    pub seller_name: String,
+
+    /// The seller's postal address without the country: its lines, separated by semicolons.
+    #[arg(long, env, value_delimiter = ';', default_value = "1 Anvil Lane;10115 Berlin")]
+    pub seller_address: Vec<String>,
+
+    /// The seller's country, by ISO 3166-1 alpha-2.
+    #[arg(long, env, default_value = "DE")]
+    pub seller_country: String,
+
+    /// The seller's VAT id. The default is none that was ever given out.
+    #[arg(long, env, default_value = "DE000000000")]
+    pub seller_vat_id: String,
 }
 
 impl Config {
     pub(crate) fn webhooks(&self) -> Result<Option<Webhooks>, NotASecret> {
         self.provider_webhook_secret.as_ref().map(|secret| Webhooks::new(secret.expose())).transpose()
+    }
+
+    pub(crate) fn seller(&self) -> Party {
+        let Self { seller_name: name, seller_address: address, seller_country: country, seller_vat_id, .. } = self;
+        let vat_id = Some(seller_vat_id.clone());
+        Party { name: name.clone(), address: address.clone(), country: country.clone(), vat_id }
     }
 
     pub(crate) fn provider_timeout(&self) -> Duration {

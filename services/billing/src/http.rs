@@ -1,5 +1,7 @@
 //! The HTTP API: what is known of a payment, and what the books say.
 
+mod customers;
+mod invoices;
 mod refunds;
 mod republish;
 mod webhooks;
@@ -8,7 +10,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,7 @@ use crate::settle::Desk;
 use crate::store::intents::{self, StoredIntent};
 use crate::store::ledger::{self, AccountBalance};
 use crate::store::payments::{self, StoredPayment};
+use crate::terms::Terms;
 use crate::webhook::Webhooks;
 
 /// What the handlers need.
@@ -57,6 +60,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/payments/{order}/resume", post(resume))
         .route("/v1/payments/{order}/republish", post(republish::payment))
         .route("/v1/payments/{order}/refunds", post(refunds::request).get(refunds::list))
+        .route("/v1/customers/{customer}", put(customers::put).get(customers::show).delete(customers::erase))
+        .route("/v1/invoices/{number}", get(invoices::show))
+        .route("/v1/orders/{order}/invoices", get(invoices::list))
         .route("/v1/ledger/accounts", get(list_accounts))
         .route("/v1/provider/webhooks", post(webhooks::receive).layer(DefaultBodyLimit::max(webhooks::LARGEST)))
         .with_state(api)
@@ -184,7 +190,7 @@ impl From<&StoredPayment> for PaymentView {
         Self {
             order: stored.payment.order,
             state: stored.payment.state.name(),
-            amount: stored.payment.terms.as_ref().map(|terms| terms.amount),
+            amount: stored.payment.terms.as_ref().map(Terms::amount),
             created_at: stored.created_at,
             updated_at: stored.updated_at,
         }
@@ -197,7 +203,7 @@ impl OperatorView {
         let StoredPayment { payment: whole, version, .. } = stored;
         Self {
             payment,
-            customer: whole.terms.as_ref().map(|terms| terms.customer),
+            customer: whole.terms.as_ref().map(Terms::customer),
             stuck: whole.stuck().cloned(),
             commands: whole.commands.into_iter().map(CommandView::from).collect(),
             intents: intents.into_iter().map(IntentView::from).collect(),

@@ -13,6 +13,8 @@ pub struct Intent {
     pub request: Request,
     /// How often it was taken, this time included. From the second time on the provider is asked before it is called.
     pub tries: u32,
+    /// Why it waits for an operator, if it does.
+    pub parked: Option<String>,
 }
 
 /// The longest pause between the first try and the second; it doubles with each.
@@ -23,7 +25,12 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 impl Intent {
     /// `act` for `order`, decided just now.
     pub(crate) fn new(order: OrderId, act: Act) -> Self {
-        Self { request: Request::new(order, act), tries: 1 }
+        Self { request: Request::new(order, act), tries: 1, parked: None }
+    }
+
+    /// The same, to be done only when an operator says so, who is told `why`.
+    pub(crate) fn parked(order: OrderId, act: Act, why: String) -> Self {
+        Self { parked: Some(why), ..Self::new(order, act) }
     }
 
     /// How long to wait before the next try: twice as long each time, and somewhere in the upper half of that so that

@@ -1,10 +1,13 @@
-//! Billing: owns payments and the ledger. Postgres.
+//! Billing: owns payments, the ledger, invoices, and who customers are. Postgres.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `commands` | batches of `AuthorizePayment`, `VoidPayment` and `CapturePayment` from Kafka |
-//! | `payment`, `state`, `record` | what becomes of one order's payment and its commands; pure |
-//! | `refund` | what becomes of some of it being returned; pure |
+//! | `reader` | batches from Kafka: one transaction for each |
+//! | `commands`, `events` | what commands about payments, and the events of orders, lead to |
+//! | `payment`, `state`, `record`, `terms`, `fault` | what becomes of one order's payment and its commands; pure |
+//! | `refund`, `returns` | what becomes of some of it, or all, being returned; pure |
+//! | `invoice`, `page` | invoices and credit notes, and the page that people print; pure |
+//! | `customer` | who a customer is; pure |
 //! | `intent` | a call to the provider that is decided and not yet settled; pure |
 //! | `ledger` | accounts and entries; pure |
 //! | `settle`, `lanes` | the worker that calls the provider and books what it says; room for its calls |
@@ -13,21 +16,29 @@
 //! | `webhook` | whether a webhook is the provider's, and what it is about |
 //! | `http`, `problem` | the API, and what can go wrong there |
 
-pub mod commands;
 pub mod config;
+pub mod customer;
+pub mod fault;
 pub mod http;
 pub mod intent;
+pub mod invoice;
 pub mod ledger;
 pub mod over_http;
+pub mod page;
 pub mod payment;
 pub mod provider;
+pub mod reader;
 pub mod record;
 pub mod refund;
+pub mod returns;
 pub mod settle;
 pub mod state;
+pub mod terms;
 pub mod webhook;
 
 mod changes;
+mod commands;
+mod events;
 mod lanes;
 mod problem;
 mod store;
@@ -36,7 +47,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use contracts::Topic;
 use messaging::consumer::Consumer;
 use messaging::postgres::{self, Offsets, relay, slot};
 use messaging::{Broker, Pulse};
@@ -50,10 +60,10 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use web::access::Verifier;
 
-use crate::commands::Commands;
 use crate::config::Config;
 use crate::http::Api;
 use crate::over_http::OverHttp;
+use crate::reader::Reader;
 use crate::settle::{Pace, Worker};
 
 /// The name of the service: its consumer group, and the source its messages name.
@@ -83,19 +93,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let provider = OverHttp::new(&config.provider_url, config.provider_timeout())?;
     let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(provider), pace);
     let desk = worker.desk();
-    let commands = Commands::new(pool.clone(), Clock::system(), desk.clone());
+    let reader = Reader::new(pool.clone(), Clock::system(), desk.clone(), config.seller());
     let stop_worker = stop.clone();
     tasks.spawn("settle", async {
         worker.run(stop_worker).await;
         anyhow::Ok(())
     });
     let group = format!("{}{SERVICE}", broker.prefix);
-    let reads = [Topic::BillingCommands.name()];
     let batch_max = usize::try_from(config.batch_max)?;
-    let consumer = Consumer::new(broker.clone(), &group, &reads, Offsets::new(pool.clone()), batch_max);
+    let consumer = Consumer::new(broker.clone(), &group, &reader::TOPICS, Offsets::new(pool.clone()), batch_max);
     let consumer = consumer.parked_keys_max(config.parked_keys_max);
     let health = Health::until(&stop).consumes("consumer", consumer.pulse());
-    tasks.spawn("consumer", consumer.run(commands, stop.clone()));
+    tasks.spawn("consumer", consumer.run(reader, stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
     let pulse = Pulse::new();
     let health = health.relays(pulse.clone());

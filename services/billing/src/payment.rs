@@ -5,30 +5,40 @@
 //! never drops an authorization that may be on its way, and "voided" is said only when the provider has released or
 //! refused it.
 //!
-//! | state | authorize | void | capture |
-//! |---|---|---|---|
-//! | none | opens an intent | tombstone: voided | - |
-//! | authorizing, voiding, capturing | waits | waits | waits |
-//! | authorized | authorized | opens an intent | opens an intent |
-//! | refused | refused | voided | - |
-//! | voided | refused | voided | refused |
-//! | tombstone | refused | voided | - |
-//! | captured | authorized | - | captured |
-//! | capture refused | authorized | opens an intent | refused |
+//! | state | authorize | void | capture | refund |
+//! |---|---|---|---|---|
+//! | none | opens an intent | tombstone: voided | - | - |
+//! | authorizing, voiding, capturing | waits | waits | waits | waits |
+//! | authorized | authorized | opens an intent | opens an intent | - |
+//! | refused | refused | voided | - | - |
+//! | voided | refused | voided | refused | - |
+//! | tombstone | refused | voided | - | - |
+//! | captured | authorized | - | captured | refunding |
+//! | capture refused | authorized | opens an intent | refused | - |
+//! | refunding | authorized | - | captured | waits |
+//! | refunded | authorized | - | captured | refunded |
+//!
+//! An authorization for a customer whom nobody knows by name and address opens no intent: it is refused, for no invoice
+//! could be made out. What "refunding" does is in [`crate::returns`].
 //!
 //! `-` is impossible: the orchestrator never sends it. The table is for commands never seen before; a known one gets the
 //! answer it got, or nothing while it is in work. A waiting command that turns out to be impossible stays where it is,
 //! unanswered, and what comes later waits behind it: see [`Payment::stuck`].
 
+use std::collections::BTreeSet;
+
 use contracts::billing::{BillingCommand, BillingEvent, PaymentRefusal, PaymentToken};
-use contracts::vat::{self, Taxed};
+use contracts::order::OrderLine;
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 
+use crate::fault::Fault;
 use crate::ledger::LedgerEntry;
 use crate::provider::{Act, Done, Operation, Outcome, ProviderKey, Unbookable};
 use crate::record::{Answer, CommandRecord, Kind, Progress, named};
+use crate::refund::Refund;
 use crate::state::State;
+use crate::terms::Terms;
 
 /// The payment of one order, as its row has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,17 +51,10 @@ pub struct Payment {
     pub terms: Option<Terms>,
     /// Every command received, in the order of receipt.
     pub commands: Vec<CommandRecord>,
-}
-
-/// Who pays how much.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// Who.
-    pub customer: CustomerId,
-    /// How much. Not negative.
-    pub amount: Money,
-    /// The amount by rate of VAT.
-    pub taxes: Vec<Taxed>,
+    /// Every refund. There is none before the capture.
+    pub refunds: Vec<Refund>,
+    /// Whether the order is cancelled: then nothing may be held for it.
+    pub closed: bool,
 }
 
 /// What a transition asks for, beyond the changed payment.
@@ -61,84 +64,47 @@ pub enum Effect {
     Answer(BillingEvent),
     /// Have the provider do so.
     OpenIntent(Act),
+    /// Let the provider do so once an operator has resumed it, who is told why.
+    Park(Act, String),
     /// Book so.
     Post(LedgerEntry),
-}
-
-/// The command cannot be meant for this payment: the message's own fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// The table has no line for it.
-    #[error("command {command} ({kind:?}) is impossible: payment {order} is {state:?}")]
-    Impossible {
-        /// Which command.
-        command: CommandId,
-        /// What it wants.
-        kind: Kind,
-        /// For which order.
-        order: OrderId,
-        /// What its payment is.
-        state: State,
-    },
-    /// A command of that id wanted something else.
-    #[error("command {command} was known as {known:?} and is now {kind:?}")]
-    OtherKind {
-        /// Which command.
-        command: CommandId,
-        /// What it wanted first.
-        known: Kind,
-        /// What it wants now.
-        kind: Kind,
-    },
-    /// A second authorization of another customer or amount.
-    #[error("command {command} names another customer or amount than payment {order} has")]
-    OtherTerms {
-        /// Which command.
-        command: CommandId,
-        /// For which order.
-        order: OrderId,
-    },
-    /// Nobody can pay less than nothing.
-    #[error("command {command} asks for {amount}")]
-    Negative {
-        /// Which command.
-        command: CommandId,
-        /// How much.
-        amount: Money,
-    },
-    /// The books would not say what the customer pays.
-    #[error("command {command} splits {amount} by rates of VAT into what is something else")]
-    OtherSum {
-        /// Which command.
-        command: CommandId,
-        /// How much.
-        amount: Money,
-    },
+    /// Keep the refund as it is now.
+    Keep(Refund),
+    /// Credit the customer with a part that went back.
+    Credit(Refund),
 }
 
 impl Payment {
     /// The payment of an order never heard of.
     pub fn none(order: OrderId) -> Self {
-        Self { order, state: State::None, terms: None, commands: Vec::new() }
+        Self { order, state: State::None, terms: None, commands: Vec::new(), refunds: Vec::new(), closed: false }
     }
 
-    /// Takes in `command`, which is for this payment.
+    /// Takes in `command`, which is for this payment. Its customer has a name and an address if among `customers`.
     ///
     /// # Errors
     /// A [`Fault`] of the command; the payment is as it was.
-    pub fn receive(&mut self, command: &BillingCommand, now: Timestamp) -> Result<Vec<Effect>, Fault> {
+    pub fn receive(
+        &mut self,
+        command: &BillingCommand,
+        customers: &BTreeSet<CustomerId>,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, Fault> {
         let (id, kind) = named(command);
         if let Some(known) = self.commands.iter().find(|known| known.id == *id) {
             return self.again(known, kind);
         }
-        let step = if self.stuck().is_some() { Step::Wait } else { self.step(id, kind)? };
+        let mut step = if self.stuck().is_some() { Step::Wait } else { self.step(id, kind)? };
         let mut card = None;
-        if let BillingCommand::AuthorizePayment { customer, amount, taxes, token, .. } = command {
-            self.agree(id, Terms { customer: *customer, amount: *amount, taxes: taxes.clone() })?;
+        if let BillingCommand::AuthorizePayment { customer, amount, lines, token, .. } = command {
+            self.agree(id, *customer, *amount, lines)?;
             card = Some(token);
+            if matches!(step, Step::Open(_)) && !customers.contains(customer) {
+                step = Step::Refuse;
+            }
         }
         self.commands.push(CommandRecord { id: id.clone(), kind, progress: Progress::Waiting });
-        Ok(self.take(step, self.commands.len() - 1, card, now).into_iter().collect())
+        Ok(self.take(step, self.commands.len() - 1, card, now))
     }
 
     /// Takes in what the provider says of the open intent, then takes up the commands that waited for it. What it says
@@ -161,18 +127,19 @@ impl Payment {
         let settled = self.commands.iter().position(|record| record.progress == Progress::InWork);
         effects.extend(settled.map(|index| self.answer(index, answer, now)));
         self.take_up(&mut effects, now);
+        effects.extend(self.let_go(now));
         Ok(effects)
     }
 
-    /// The command that waits although no intent is open: it is impossible, and an operator must look.
+    /// The command that waits although the payment does not go on: it is impossible, and an operator must look.
     pub fn stuck(&self) -> Option<&CommandId> {
         let waiting = self.commands.iter().find(|record| record.progress == Progress::Waiting);
-        waiting.filter(|_| self.state.operation().is_none()).map(|record| &record.id)
+        waiting.filter(|_| !self.state.goes_on()).map(|record| &record.id)
     }
 
     /// Whether it is `customer` who pays.
     pub(crate) fn is_of(&self, customer: CustomerId) -> bool {
-        self.terms.as_ref().is_some_and(|terms| terms.customer == customer)
+        self.terms.as_ref().is_some_and(|terms| terms.customer() == customer)
     }
 
     /// A known command: its answer again, or nothing while it has none.
@@ -190,25 +157,38 @@ impl Payment {
     fn step(&self, id: &CommandId, kind: Kind) -> Result<Step, Fault> {
         let impossible = || Fault::Impossible { command: id.clone(), kind, order: self.order, state: self.state };
         let voided = || PaymentRefusal::Voided;
+        let answered = || self.first_answer(kind).map(Step::Answer).ok_or_else(impossible);
         Ok(match (self.state, kind) {
-            (_, Kind::Refund) => return Err(impossible()),
-            (State::Authorizing | State::Voiding | State::Capturing, _) => Step::Wait,
+            (State::Authorizing | State::Voiding | State::Capturing, _) | (State::Refunding, Kind::Refund) => {
+                Step::Wait
+            }
             (State::None, Kind::Authorize) => Step::Open(Operation::Authorize),
             (State::None, Kind::Void) => Step::Bury,
             (State::Authorized | State::CaptureRefused, Kind::Void) => Step::Open(Operation::Void),
             (State::Authorized, Kind::Capture) => Step::Open(Operation::Capture),
-            (State::Authorized | State::Refused | State::Captured | State::CaptureRefused, Kind::Authorize)
-            | (State::Captured | State::CaptureRefused, Kind::Capture) => {
-                Step::Answer(self.first_answer(kind).ok_or_else(impossible)?)
-            }
+            (State::Captured, Kind::Refund) => Step::Return,
+            (State::Authorized | State::Refused, Kind::Authorize)
+            | (
+                State::Captured | State::CaptureRefused | State::Refunding | State::Refunded,
+                Kind::Authorize | Kind::Capture,
+            )
+            | (State::Refunded, Kind::Refund) => answered()?,
             (State::Voided | State::Tombstone, Kind::Authorize) => Step::Answer(Answer::Refused(voided())),
             (State::Refused | State::Voided | State::Tombstone, Kind::Void) => Step::Answer(Answer::Voided),
             (State::Voided, Kind::Capture) => {
                 Step::Answer(self.first_answer(kind).unwrap_or(Answer::CaptureRefused(voided())))
             }
-            (State::Captured, Kind::Void) | (State::None | State::Refused | State::Tombstone, Kind::Capture) => {
-                return Err(impossible());
-            }
+            (State::Captured | State::Refunding | State::Refunded, Kind::Void)
+            | (State::None | State::Refused | State::Tombstone, Kind::Capture)
+            | (
+                State::None
+                | State::Authorized
+                | State::Refused
+                | State::Voided
+                | State::Tombstone
+                | State::CaptureRefused,
+                Kind::Refund,
+            ) => return Err(impossible()),
         })
     }
 
@@ -221,36 +201,48 @@ impl Payment {
     }
 
     /// The first authorization sets the terms, a further one must name the same. A tombstone refuses them unread.
-    fn agree(&mut self, id: &CommandId, terms: Terms) -> Result<(), Fault> {
+    fn agree(&mut self, id: &CommandId, customer: CustomerId, amount: Money, lines: &[OrderLine]) -> Result<(), Fault> {
         match (self.state, &self.terms) {
             (State::Tombstone, _) => Ok(()),
-            (_, Some(agreed)) if *agreed == terms => Ok(()),
+            (_, Some(agreed)) if agreed.are(customer, amount, lines) => Ok(()),
             (_, Some(_)) => Err(Fault::OtherTerms { command: id.clone(), order: self.order }),
-            (_, None) if terms.amount.amount < 0 => Err(Fault::Negative { command: id.clone(), amount: terms.amount }),
-            (_, None) if !vat::adds_up(&terms.taxes, terms.amount) => {
-                Err(Fault::OtherSum { command: id.clone(), amount: terms.amount })
-            }
+            (_, None) if amount.amount < 0 => Err(Fault::Negative { command: id.clone(), amount }),
             (_, None) => {
-                self.terms = Some(terms);
+                let terms = Terms::new(customer, amount, lines.to_vec());
+                self.terms = Some(terms.ok_or_else(|| Fault::OtherSum { command: id.clone(), amount })?);
                 Ok(())
             }
         }
     }
 
-    fn take(&mut self, step: Step, index: usize, card: Option<&PaymentToken>, now: Timestamp) -> Option<Effect> {
+    fn take(&mut self, step: Step, index: usize, card: Option<&PaymentToken>, now: Timestamp) -> Vec<Effect> {
         match step {
-            Step::Wait => None,
+            Step::Wait => Vec::new(),
             Step::Open(operation) => {
-                self.state = State::during(operation);
                 self.commands[index].progress = Progress::InWork;
-                Some(Effect::OpenIntent(self.act(operation, card)))
+                vec![self.open(operation, card)]
             }
             Step::Bury => {
                 self.state = State::Tombstone;
-                Some(self.answer(index, Answer::Voided, now))
+                vec![self.answer(index, Answer::Voided, now)]
             }
-            Step::Answer(answer) => Some(self.answer(index, answer, now)),
+            Step::Refuse => {
+                self.state = State::Refused;
+                vec![self.answer(index, Answer::Refused(PaymentRefusal::UnknownCustomer), now)]
+            }
+            Step::Return => {
+                self.commands[index].progress = Progress::InWork;
+                self.state = State::Refunding;
+                self.return_rest(now)
+            }
+            Step::Answer(answer) => vec![self.answer(index, answer, now)],
         }
+    }
+
+    /// Has the provider asked, and waits for its word.
+    pub(crate) fn open(&mut self, operation: Operation, card: Option<&PaymentToken>) -> Effect {
+        self.state = State::during(operation);
+        Effect::OpenIntent(self.act(operation, card))
     }
 
     /// What the provider is asked for.
@@ -268,15 +260,15 @@ impl Payment {
     }
 
     fn asked(&self) -> Money {
-        self.agreed().amount
+        self.agreed().amount()
     }
 
-    fn agreed(&self) -> &Terms {
+    pub(crate) fn agreed(&self) -> &Terms {
         self.terms.as_ref().expect("an intent follows an authorization, which sets the terms")
     }
 
     /// Takes up what waits, in order, until one opens an intent or is impossible.
-    fn take_up(&mut self, effects: &mut Vec<Effect>, now: Timestamp) {
+    pub(crate) fn take_up(&mut self, effects: &mut Vec<Effect>, now: Timestamp) {
         while let Some(index) = self.commands.iter().position(|record| record.progress == Progress::Waiting) {
             let waiting = &self.commands[index];
             match self.step(&waiting.id, waiting.kind) {
@@ -316,7 +308,7 @@ impl Payment {
         Some(match operation {
             Operation::Authorize => LedgerEntry::authorization(order, amount, at),
             Operation::Void => LedgerEntry::release(order, amount, at),
-            Operation::Capture => LedgerEntry::capture(order, amount, &self.agreed().taxes, done.fee, at),
+            Operation::Capture => LedgerEntry::capture(order, amount, self.agreed().taxes(), done.fee, at),
         })
     }
 
@@ -331,7 +323,7 @@ impl Payment {
         given.into_iter().map(|(_, event)| event).collect()
     }
 
-    fn answer(&mut self, index: usize, answer: Answer, now: Timestamp) -> Effect {
+    pub(crate) fn answer(&mut self, index: usize, answer: Answer, now: Timestamp) -> Effect {
         self.commands[index].progress = Progress::Answered { answer: answer.clone(), at: now };
         Effect::Answer(self.event(&self.commands[index].id, answer, now))
     }
@@ -344,6 +336,7 @@ impl Payment {
             Answer::Voided => BillingEvent::PaymentVoided { command, order, at },
             Answer::Captured(amount) => BillingEvent::PaymentCaptured { command, order, amount, at },
             Answer::CaptureRefused(reason) => BillingEvent::CaptureRefused { command, order, reason, at },
+            Answer::Refunded(amount) => BillingEvent::PaymentRefunded { command, order, amount, at },
         }
     }
 }
@@ -356,6 +349,10 @@ enum Step {
     Open(Operation),
     /// Remember that there is nothing to void, and never will be.
     Bury,
+    /// Ask nobody, for no invoice could be made out.
+    Refuse,
+    /// Return what is left of what was taken.
+    Return,
     /// Say so at once.
     Answer(Answer),
 }

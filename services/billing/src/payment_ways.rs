@@ -1,4 +1,5 @@
-//! The payment against every interleaving of its messages, each up to twice, and the provider's outcomes.
+//! The payment against every interleaving of the commands of a checkout, each up to twice, and the provider's outcomes.
+//! Those of the rest of an order's life are in `life_ways`.
 
 use std::collections::BTreeMap;
 
@@ -73,9 +74,10 @@ impl Way {
 
     fn receive(&mut self, command: &BillingCommand, reached: &mut Reached) {
         let (id, kind) = named(command);
+        let customers = self.payment.terms.iter().map(Terms::customer).chain(customer(command)).collect();
         let known = self.payment.commands.iter().any(|record| record.id == *id);
         let waits = self.payment.state.operation().is_some();
-        match self.payment.receive(command, NOW) {
+        match self.payment.receive(command, &customers, NOW) {
             Ok(effects) => {
                 if !known || self.answers.contains_key(id) {
                     *self.due.entry(id.clone()).or_default() += 1;
@@ -116,6 +118,7 @@ impl Way {
             match effect {
                 Effect::Post(entry) => self.posted.push(entry.kind),
                 Effect::OpenIntent(act) => assert_eq!(self.payment.state.operation(), act.operation()),
+                Effect::Park(..) | Effect::Keep(_) | Effect::Credit(_) => panic!("nothing is returned here"),
                 Effect::Answer(event) => {
                     if let BillingEvent::PaymentVoided { .. } = event {
                         let free = matches!(self.provider, AtProvider::Nothing | AtProvider::Released);
@@ -150,7 +153,11 @@ impl Way {
     }
 }
 
-fn answered(event: &BillingEvent) -> CommandId {
+pub(super) fn customer(command: &BillingCommand) -> Option<CustomerId> {
+    if let BillingCommand::AuthorizePayment { customer, .. } = command { Some(*customer) } else { None }
+}
+
+pub(super) fn answered(event: &BillingEvent) -> CommandId {
     match event {
         BillingEvent::PaymentAuthorized { command, .. }
         | BillingEvent::PaymentRefused { command, .. }

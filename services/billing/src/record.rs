@@ -26,7 +26,7 @@ pub enum Kind {
     Void,
     /// Take it.
     Capture,
-    /// Give back what is left of it.
+    /// Return what is left of what was taken.
     Refund,
 }
 
@@ -61,6 +61,8 @@ pub enum Answer {
     Captured(Money),
     /// Nothing was taken.
     CaptureRefused(PaymentRefusal),
+    /// So much went back, and nothing is left with us.
+    Refunded(Money),
 }
 
 /// Which command, and what it wants.

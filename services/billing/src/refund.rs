@@ -20,8 +20,8 @@ pub struct Refund {
     pub order: OrderId,
     /// Which of its refunds: 1, 2, 3...
     pub number: u32,
-    /// The idempotency key of the request.
-    pub key: String,
+    /// The idempotency key of the request. None if it is the rest, which `RefundPayment` returns.
+    pub key: Option<String>,
     /// How much. Above zero.
     pub amount: Money,
     /// The amount by rate of VAT: in proportion to what was left when it was requested.
@@ -59,6 +59,9 @@ pub enum RefundError {
     /// There is nothing to return.
     #[error("only a captured payment can be refunded")]
     NotCaptured,
+    /// There is nothing to credit.
+    #[error("only what is invoiced can be refunded in part: the invoice comes soon after the order is confirmed")]
+    NotInvoiced,
     /// The key belongs to another request.
     #[error("the idempotency key was used for a refund of {0}")]
     KeyReused(Money),
@@ -74,36 +77,50 @@ pub enum RefundError {
 }
 
 impl Refund {
-    /// Takes in a request for `amount` under `key`, where `known` are all refunds of `payment`.
+    /// Takes in a request for `amount` of `payment` under `key`. Nothing goes back of what is not `invoiced`.
     ///
     /// # Errors
     /// [`RefundError`]; nothing is to be changed.
-    pub fn request(payment: &Payment, known: &[Self], key: &str, amount: Money) -> Result<Requested, RefundError> {
-        if let Some(first) = known.iter().find(|refund| refund.key == key) {
+    pub fn request(payment: &Payment, invoiced: bool, key: &str, amount: Money) -> Result<Requested, RefundError> {
+        if let Some(first) = payment.refunds.iter().find(|refund| refund.key.as_deref() == Some(key)) {
             let same = first.amount == amount;
             return if same { Ok(Requested::Known(first.clone())) } else { Err(RefundError::KeyReused(first.amount)) };
         }
-        let (State::Captured, Some(terms)) = (payment.state, &payment.terms) else {
+        let (true, Some(terms)) = (payment.state.was_captured(), &payment.terms) else {
             return Err(RefundError::NotCaptured);
         };
         if amount.amount <= 0 {
             return Err(RefundError::NotPositive);
         }
-        let returned = known.iter().filter(|refund| refund.counts()).flat_map(|refund| &refund.taxes);
-        let returned: Vec<Taxed> = returned.copied().collect();
-        let taxes = vat::without(&terms.taxes, &returned).expect("what is returned is a part of what was captured");
+        // Once all is going back, nothing is left, although the rest may not be asked for yet.
+        let taxes = if payment.state == State::Captured { payment.left() } else { Vec::new() };
         let left: i64 = taxes.iter().map(|tax| tax.gross.amount).sum();
-        if amount.currency != terms.amount.currency || amount.amount > left {
-            return Err(RefundError::TooMuch { left: Money::new(left, terms.amount.currency) });
+        if amount.currency != terms.amount().currency || amount.amount > left {
+            return Err(RefundError::TooMuch { left: Money::new(left, terms.amount().currency) });
+        }
+        if !invoiced {
+            return Err(RefundError::NotInvoiced);
         }
         let taxes = vat::share(&taxes, amount).expect("something is left, or the amount would be too large");
-        let number = u32::try_from(known.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let (order, key) = (payment.order, key.to_owned());
+        let (order, number, key) = (payment.order, payment.next_refund(), Some(key.to_owned()));
         Ok(Requested::New(Self { order, number, key, amount, taxes, state: RefundState::Open }))
     }
 
+    /// Whether somebody wanted this part back, and not all that was left.
+    pub fn is_part(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The provider's own code, if it refused.
+    pub fn decline_code(&self) -> Option<&str> {
+        match &self.state {
+            RefundState::Refused { decline_code } => Some(decline_code),
+            RefundState::Open | RefundState::Refunded => None,
+        }
+    }
+
     /// Whether it takes something from what is left.
-    fn counts(&self) -> bool {
+    pub(crate) fn counts(&self) -> bool {
         match self.state {
             RefundState::Open | RefundState::Refunded => true,
             RefundState::Refused { .. } => false,
@@ -148,13 +165,14 @@ pub struct Settled {
 
 #[cfg(test)]
 mod tests {
+    use contracts::order::OrderLine;
     use contracts::vat::VatRate;
     use contracts::{Currency, CustomerId};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::payment::Terms;
     use crate::provider::Done;
+    use crate::terms::Terms;
 
     fn eur(amount: i64) -> Money {
         Money::new(amount, Currency::EUR)
@@ -162,13 +180,22 @@ mod tests {
 
     fn captured(amount: i64) -> Payment {
         let reduced = amount / 3;
-        let taxes = vec![VatRate(700).within(eur(reduced)), VatRate(1900).within(eur(amount - reduced))];
-        let terms = Some(Terms { customer: CustomerId::mint(), amount: eur(amount), taxes });
-        Payment { state: State::Captured, terms, ..Payment::none(OrderId::mint()) }
+        let line = |price, rate| {
+            let (sku, name, quantity) = ("MUG".parse().unwrap(), "Mug".into(), 1.try_into().unwrap());
+            OrderLine::priced(sku, name, quantity, eur(price), VatRate(rate)).unwrap()
+        };
+        let lines = vec![line(reduced, 700), line(amount - reduced, 1900)];
+        let terms = Terms::new(CustomerId::mint(), eur(amount), lines);
+        Payment { state: State::Captured, terms: Some(terms.unwrap()), ..Payment::none(OrderId::mint()) }
+    }
+
+    /// The payment with these refunds.
+    fn with(payment: &Payment, refunds: &[Refund]) -> Payment {
+        Payment { refunds: refunds.to_vec(), ..payment.clone() }
     }
 
     fn new(payment: &Payment, known: &[Refund], key: &str, amount: Money) -> Refund {
-        match Refund::request(payment, known, key, amount) {
+        match Refund::request(&with(payment, known), true, key, amount) {
             Ok(Requested::New(refund)) => refund,
             other => panic!("{other:?}"),
         }
@@ -178,7 +205,7 @@ mod tests {
     fn a_request_is_known_by_its_key_and_refused_before_the_provider_is_asked() {
         let payment = captured(1000);
         let known = [new(&payment, &[], "first", eur(400))];
-        let ask = |key, amount| Refund::request(&payment, &known, key, amount);
+        let ask = |key, amount| Refund::request(&with(&payment, &known), true, key, amount);
         assert_eq!(ask("first", eur(400)), Ok(Requested::Known(known[0].clone())));
         assert_eq!(ask("first", eur(401)), Err(RefundError::KeyReused(eur(400))));
         assert_eq!(ask("second", eur(601)), Err(RefundError::TooMuch { left: eur(600) }));
@@ -187,9 +214,13 @@ mod tests {
             assert_eq!(ask("second", eur(amount)), Err(RefundError::NotPositive));
         }
         assert_eq!(new(&payment, &known, "second", eur(600)).number, 2);
+        assert_eq!(Refund::request(&payment, false, "x", eur(1)), Err(RefundError::NotInvoiced));
         for state in State::ALL.into_iter().filter(|state| *state != State::Captured) {
             let payment = Payment { state, ..payment.clone() };
-            assert_eq!(Refund::request(&payment, &[], "x", eur(1)), Err(RefundError::NotCaptured), "{state:?}");
+            let refused = Refund::request(&payment, true, "x", eur(1)).unwrap_err();
+            let nothing_left = matches!(refused, RefundError::TooMuch { left } if left == eur(0));
+            assert_eq!(nothing_left, matches!(state, State::Refunding | State::Refunded), "{state:?}");
+            assert_eq!(!nothing_left, refused == RefundError::NotCaptured, "{state:?}");
         }
     }
 
@@ -229,7 +260,7 @@ mod tests {
             let payment = captured(amount);
             let mut known: Vec<Refund> = Vec::new();
             for (place, (wanted, refused)) in wanted.into_iter().enumerate() {
-                if let Ok(Requested::New(mut refund)) = Refund::request(&payment, &known, &place.to_string(), eur(wanted)) {
+                if let Ok(Requested::New(mut refund)) = Refund::request(&with(&payment, &known), true, &place.to_string(), eur(wanted)) {
                     match refused {
                         None => {}
                         Some(true) => refund.state = RefundState::Refused { decline_code: "no".into() },
@@ -247,7 +278,7 @@ mod tests {
             }
             let taxes = known.iter().filter(|one| one.counts()).flat_map(|one| one.taxes.clone());
             let captured: Vec<Taxed> =
-                payment.terms.unwrap().taxes.into_iter().filter(|tax| tax.gross.amount != 0).collect();
+                payment.terms.unwrap().taxes().iter().copied().filter(|tax| tax.gross.amount != 0).collect();
             prop_assert_eq!(vat::per_rate(&taxes.collect::<Vec<_>>()).unwrap(), captured);
         }
     }

@@ -22,7 +22,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::OrderId;
 use messaging::HandleError;
 use service::clock::Clock;
 use service::crash_point;
@@ -36,7 +35,7 @@ use crate::changes::Changes;
 use crate::intent::Intent;
 use crate::lanes::{Lanes, Room};
 use crate::provider::{Found, Outcome, Provider, Unbookable, Unclear};
-use crate::store::{intents, payments, refunds};
+use crate::store::{intents, payments};
 
 /// How fast the worker goes.
 #[derive(Debug, Clone, Copy)]
@@ -303,9 +302,6 @@ impl Books {
     async fn book(&self, batch: &[Finished]) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
         let mut locked = payments::lock(&mut tx, batch.iter().map(|one| one.intent.request.order)).await?;
-        let refunded = batch.iter().filter(|one| one.intent.request.act.operation().is_none());
-        let refunded: Vec<OrderId> = refunded.map(|one| one.intent.request.order).collect();
-        let mut refunds = refunds::of_orders(&mut *tx, &refunded).await?;
         let now = self.clock.now();
         let (mut changes, mut later, mut parked) = (Changes::default(), Vec::new(), Vec::new());
         for Finished { intent, said } in batch {
@@ -314,18 +310,12 @@ impl Books {
                 later.push((intent, intent.delay()));
                 continue;
             };
-            let booked = match request.act.operation() {
-                Some(operation) => {
-                    let Some(payment) = locked.get_mut(&request.order) else { continue };
-                    let booked = payment.outcome(operation, outcome, now);
-                    booked.map(|effects| changes.of_payment(payment, intent, outcome, effects))
-                }
-                None => {
-                    let Some(refund) = refunds.get_mut(&(request.order, request.act.attempt())) else { continue };
-                    let booked = refund.outcome(outcome, now);
-                    booked.map(|settled| changes.of_refund(refund, intent, outcome, settled))
-                }
+            let Some(payment) = locked.get_mut(&request.order) else { continue };
+            let effects = match request.act.operation() {
+                Some(operation) => payment.outcome(operation, outcome, now),
+                None => payment.refund_outcome(request.act.attempt(), outcome, now),
             };
+            let booked = effects.map(|effects| changes.of_payment(payment, intent, outcome, effects));
             if let Err(error) = booked {
                 parked.push((intent, parking(intent, &error)));
             }

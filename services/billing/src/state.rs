@@ -25,11 +25,15 @@ pub enum State {
     Captured,
     /// The provider refused to take it; it is still set aside.
     CaptureRefused,
+    /// What is left of the money is going back.
+    Refunding,
+    /// All of it went back.
+    Refunded,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::None,
         Self::Authorizing,
         Self::Authorized,
@@ -40,9 +44,11 @@ impl State {
         Self::Capturing,
         Self::Captured,
         Self::CaptureRefused,
+        Self::Refunding,
+        Self::Refunded,
     ];
 
-    /// What the provider is asked for in this state: the open intent.
+    /// What the provider is asked for in this state: the open intent. Refunds are not named here: there can be many.
     pub fn operation(self) -> Option<Operation> {
         match self {
             Self::Authorizing => Some(Operation::Authorize),
@@ -54,7 +60,33 @@ impl State {
             | Self::Voided
             | Self::Tombstone
             | Self::Captured
-            | Self::CaptureRefused => None,
+            | Self::CaptureRefused
+            | Self::Refunding
+            | Self::Refunded => None,
+        }
+    }
+
+    /// Whether the payment goes on by itself, so that a command may wait for what comes of it.
+    pub fn goes_on(self) -> bool {
+        self.operation().is_some() || self == Self::Refunding
+    }
+
+    /// Whether money was taken, of which some may have gone back.
+    pub fn was_captured(self) -> bool {
+        matches!(self, Self::Captured | Self::Refunding | Self::Refunded)
+    }
+
+    /// Whether something is set aside or taken, or may yet be.
+    pub fn holds(self) -> bool {
+        match self {
+            Self::Authorizing
+            | Self::Authorized
+            | Self::Voiding
+            | Self::Capturing
+            | Self::Captured
+            | Self::CaptureRefused
+            | Self::Refunding => true,
+            Self::None | Self::Refused | Self::Voided | Self::Tombstone | Self::Refunded => false,
         }
     }
 
@@ -80,6 +112,8 @@ impl State {
             Self::Capturing => "capturing",
             Self::Captured => "captured",
             Self::CaptureRefused => "capture_refused",
+            Self::Refunding => "refunding",
+            Self::Refunded => "refunded",
         }
     }
 }

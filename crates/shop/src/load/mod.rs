@@ -12,12 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use contracts::Sku;
+use contracts::{CustomerId, Sku};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
 use reqwest::{Response, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -55,18 +56,20 @@ pub struct Target {
     pub order_urls: Vec<String>,
     /// The inventory service.
     pub inventory_url: String,
-    /// An access token for each customer; they are dealt out, too.
-    pub tokens: Vec<String>,
+    /// The billing service, which must know who customers are before they order.
+    pub billing_url: String,
+    /// Customers, each with an access token; they are dealt out, too.
+    pub customers: Vec<(CustomerId, String)>,
     /// Every process of the shop: its name, and its id or that of its parent.
     pub processes: Vec<(String, u32)>,
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { order_urls, inventory_url, tokens: _, processes } = self;
+        let Self { order_urls, inventory_url, billing_url, customers: _, processes } = self;
         let mut shown = f.debug_struct("Target");
-        shown.field("order_urls", order_urls).field("inventory_url", inventory_url).field("processes", processes);
-        shown.finish_non_exhaustive()
+        shown.field("order_urls", order_urls).field("inventory_url", inventory_url).field("billing_url", billing_url);
+        shown.field("processes", processes).finish_non_exhaustive()
     }
 }
 
@@ -88,6 +91,7 @@ struct Tally {
 pub async fn run(target: &Target, load: &Load) -> anyhow::Result<Report> {
     let client = reqwest::Client::builder().pool_max_idle_per_host(usize::MAX).tcp_nodelay(true).build()?;
     let skus = skus(&client, target).await?;
+    introduce(&client, target).await.context("billing could not be told who the customers are")?;
     if load.warm_up > 0 {
         place(&client, target, load, &skus, load.warm_up, "warming up").await?;
     }
@@ -96,6 +100,16 @@ pub async fn run(target: &Target, load: &Load) -> anyhow::Result<Report> {
     let took = began.elapsed();
     let cost = Usage::now(&target.processes)?.since(&before);
     Ok(Report::new(load, &tally, took, cost))
+}
+
+/// Gives each customer a name and an address: nobody else may order.
+async fn introduce(client: &reqwest::Client, target: &Target) -> anyhow::Result<()> {
+    let who = json!({ "name": "Ada Lovelace", "address": ["Ockham Park", "Surrey"], "country": "GB" });
+    for (id, token) in &target.customers {
+        let put = client.put(format!("{}/v1/customers/{id}", target.billing_url)).bearer_auth(token).json(&who);
+        put.send().await?.error_for_status()?;
+    }
+    Ok(())
 }
 
 async fn place(
@@ -160,11 +174,13 @@ struct Settled {
 
 impl Customer {
     fn new(client: &reqwest::Client, target: &Target, load: &Load, skus: &[Sku], number: u64) -> Self {
-        let deal = |among: &[String]| among[usize::try_from(number).unwrap_or(0) % among.len()].clone();
+        let place = usize::try_from(number).unwrap_or(0);
+        let url = &target.order_urls[place % target.order_urls.len()];
+        let (_, token) = &target.customers[place % target.customers.len()];
         Self {
             client: client.clone(),
-            url: format!("{}/v1/orders", deal(&target.order_urls)),
-            authorization: format!("Bearer {}", deal(&target.tokens)),
+            url: format!("{url}/v1/orders"),
+            authorization: format!("Bearer {token}"),
             skus: skus.to_vec(),
             declined_percent: load.declined_percent,
         }
@@ -278,7 +294,8 @@ async fn in_plenty(client: &reqwest::Client, target: &Target, skus: Vec<Sku>) ->
     let mut plenty = Vec::new();
     for sku in skus {
         let url = format!("{}/v1/stock/{sku}", target.inventory_url);
-        let request = client.get(url).header("authorization", format!("Bearer {}", target.tokens[0]));
+        let (_, token) = &target.customers[0];
+        let request = client.get(url).bearer_auth(token);
         let stock: Stock = request.send().await.and_then(reqwest::Response::error_for_status)?.json().await?;
         if stock.available >= PLENTY {
             plenty.push(sku);
@@ -301,8 +318,9 @@ mod tests {
 
     #[test]
     fn tokens_are_not_shown() {
-        let (inventory_url, tokens) = ("http://host".to_owned(), vec!["canary".to_owned()]);
-        let target = Target { order_urls: Vec::new(), inventory_url, tokens, processes: Vec::new() };
+        let customers = vec![(CustomerId::mint(), "canary".to_owned())];
+        let [inventory_url, billing_url] = ["http://host", "http://other"].map(str::to_owned);
+        let target = Target { order_urls: Vec::new(), inventory_url, billing_url, customers, processes: Vec::new() };
         let shown = format!("{target:?}");
         assert!(shown.contains("http://host") && !shown.contains("canary"), "{shown}");
     }

@@ -16,7 +16,7 @@ use super::Api;
 use crate::changes::Changes;
 use crate::problem;
 use crate::refund::{Refund, RefundState, Requested};
-use crate::store::{payments, refunds};
+use crate::store::{invoices, payments, refunds};
 
 /// How much to return.
 #[derive(Debug, Deserialize)]
@@ -68,9 +68,8 @@ async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<
     let locked = payments::lock(&mut tx, [order]).await.map_err(problem::store)?;
     let payment = locked.get(&order).filter(|payment| !payment.commands.is_empty());
     let payment = payment.ok_or_else(|| problem::unknown_payment(order))?;
-    let known = refunds::of_orders(&mut *tx, &[order]).await.map_err(problem::store)?;
-    let known: Vec<Refund> = known.into_values().collect();
-    let refund = match Refund::request(payment, &known, key, amount).map_err(|error| problem::refund(&error))? {
+    let invoiced = invoices::is_issued(&mut *tx, order).await.map_err(problem::store)?;
+    let refund = match Refund::request(payment, invoiced, key, amount).map_err(|error| problem::refund(&error))? {
         Requested::Known(refund) => return Ok(refund),
         Requested::New(refund) => refund,
     };
@@ -92,7 +91,7 @@ pub(super) async fn list(
 ) -> Result<Json<impl Serialize>, Problem> {
     payments::find(&api.pool, order).await.map_err(problem::store)?.ok_or_else(|| problem::unknown_payment(order))?;
     let refunds = refunds::of_orders(&api.pool, &[order]).await.map_err(problem::store)?;
-    Ok(Json(Refunds { refunds: refunds.into_values().map(View::from).collect() }))
+    Ok(Json(Refunds { refunds: refunds.into_iter().map(View::from).collect() }))
 }
 
 impl From<Refund> for View {

@@ -14,7 +14,8 @@ use crate::intent::Intent;
 use crate::provider::{Act, Operation, Outcome, ProviderKey, Request};
 
 /// Takes away what was settled, writing down what the provider said of it, and puts down what was opened: in one
-/// statement. The opened are taken, and due for others after `lease`.
+/// statement. The opened are taken, and due for others after
+/// `lease`; those that are parked are due for nobody.
 pub(crate) async fn replace(
     conn: &mut PgConnection,
     settled: &[(&Intent, &Outcome)],
@@ -30,6 +31,7 @@ pub(crate) async fn replace(
     let codes: Vec<Option<&str>> = settled.iter().map(|(_, outcome)| outcome.decline_code()).collect();
     let acts = || opened.iter().map(|intent| &intent.request.act);
     let asked = Amounts::of(acts().map(amount));
+    let parked: Vec<Option<&str>> = opened.iter().map(|intent| intent.parked.as_deref()).collect();
     let tokens: Vec<Option<&str>> = acts().map(|act| token(act).map(PaymentToken::expose)).collect();
     sqlx::query!(
         "-- intents::replace
@@ -43,10 +45,11 @@ pub(crate) async fn replace(
             from unnest($1::uuid[], $2::text[], $13::int[], $3::bigint[], $4::text[], $5::text[])
                  as said (order_id, operation, attempt, amount, currency, decline_code)
         )
-        insert into intent (order_id, operation, attempt, amount, currency, token, tries, next_try_at)
-        select order_id, operation, attempt, amount, currency, token, 1, now() + $12::bigint * interval '1 millisecond'
-        from unnest($7::uuid[], $8::text[], $14::int[], $9::bigint[], $10::text[], $11::text[])
-             as opened (order_id, operation, attempt, amount, currency, token)",
+        insert into intent (order_id, operation, attempt, amount, currency, token, tries, parked, next_try_at)
+        select order_id, operation, attempt, amount, currency, token, 1, parked,
+               case when parked is null then now() + $12::bigint * interval '1 millisecond' end
+        from unnest($7::uuid[], $8::text[], $14::int[], $9::bigint[], $10::text[], $11::text[], $15::text[])
+             as opened (order_id, operation, attempt, amount, currency, token, parked)",
         &gone.orders,
         &gone.operations as _,
         &done.amounts as _,
@@ -61,6 +64,7 @@ pub(crate) async fn replace(
         millis(lease),
         &gone.attempts,
         &new.attempts,
+        &parked as _,
     )
     .execute(conn)
     .await?;
@@ -230,7 +234,8 @@ impl Row {
             (Act::REFUND, Some(amount), _) => Act::Refund { authorization, amount, number },
             _ => return Err(whole("it has no whole intent")),
         };
-        Ok(Intent { request: Request::new(order, act), tries: u32::try_from(tries).unwrap_or(u32::MAX) })
+        let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+        Ok(Intent { request: Request::new(order, act), tries, parked: None })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contracts::vat::Taxed;
+use contracts::order::OrderLine;
 use contracts::{CustomerId, OrderId};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -10,10 +10,11 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::{json, money, unreadable};
-use crate::payment::{Payment, Terms};
+use super::{json, money, refunds, unreadable};
+use crate::payment::Payment;
 use crate::record::CommandRecord;
 use crate::state::State;
+use crate::terms::Terms;
 
 /// The payments of `orders`, locked in the order of their ids so that no two transactions wait for each other. An order
 /// that has none gets [`Payment::none`]; who may write it first is settled elsewhere, by the lock on the offset.
@@ -23,24 +24,34 @@ pub(crate) async fn lock(
 ) -> sqlx::Result<BTreeMap<OrderId, Payment>> {
     let mut payments: BTreeMap<OrderId, Payment> =
         orders.into_iter().map(|order| (order, Payment::none(order))).collect();
+    if payments.is_empty() {
+        return Ok(payments);
+    }
     let ids: Vec<Uuid> = payments.keys().map(|order| order.as_uuid()).collect();
     let rows = sqlx::query!(
         r#"-- payments::lock
-        select order_id, state, customer_id, amount, currency, taxes as "taxes: Json<Vec<Taxed>>",
-               commands as "commands: Json<Vec<CommandRecord>>"
+        select order_id, state, customer_id, amount, currency, lines as "lines: Json<Vec<OrderLine>>",
+               commands as "commands: Json<Vec<CommandRecord>>", closed
         from payment where order_id = any($1) order by order_id for update"#,
         &ids,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
     for row in rows {
         let payment = Payment {
             order: row.order_id.into(),
             state: state(row.order_id, &row.state)?,
-            terms: terms(row.order_id, row.customer_id, row.amount.zip(row.currency), row.taxes)?,
+            terms: terms(row.order_id, row.customer_id, row.amount.zip(row.currency), row.lines)?,
             commands: row.commands.0,
+            refunds: Vec::new(),
+            closed: row.closed,
         };
         payments.insert(payment.order, payment);
+    }
+    // A statement of its own, once the payments are locked: it sees what whoever had them before has done.
+    let captured = payments.values().filter(|payment| payment.state.was_captured()).map(|payment| payment.order);
+    for refund in refunds::of_orders(conn, &captured.collect::<Vec<_>>()).await? {
+        payments.entry(refund.order).and_modify(|payment| payment.refunds.push(refund));
     }
     Ok(payments)
 }
@@ -61,14 +72,13 @@ pub(crate) async fn save<'p>(
     sqlx::query!(
         "-- payments::save
         insert into payment as stored
-            (order_id, state, customer_id, amount, currency, taxes, commands, created_at, updated_at, version)
-        select order_id, state, customer_id, amount, currency, taxes::json, commands, $7, $7, 1
-        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $8::text[])
-             as p (order_id, state, customer_id, amount, currency, commands, taxes)
+            (order_id, state, customer_id, amount, currency, lines, commands, closed, created_at, updated_at, version)
+        select order_id, state, customer_id, amount, currency, lines::json, commands, closed, $7, $7, 1
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $8::text[], $9::bool[])
+             as p (order_id, state, customer_id, amount, currency, commands, lines, closed)
         on conflict (order_id) do update set
-            state = excluded.state, customer_id = excluded.customer_id, amount = excluded.amount,
-            currency = excluded.currency, taxes = excluded.taxes, commands = excluded.commands, updated_at = excluded.updated_at,
-            version = stored.version + 1",
+            state = excluded.state, commands = excluded.commands, closed = excluded.closed,
+            updated_at = excluded.updated_at, version = stored.version + 1",
         &rows.orders,
         &rows.states as _,
         &rows.customers as _,
@@ -76,14 +86,31 @@ pub(crate) async fn save<'p>(
         &rows.currencies as _,
         &rows.commands as _,
         now.to_sqlx(),
-        &rows.taxes as _,
+        &rows.lines as _,
+        &rows.closed,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// A payment as its row has it, with what only the row knows.
+/// These payments, which are locked, held something when their orders were cancelled.
+pub(crate) async fn mark_late(conn: &mut PgConnection, orders: &[OrderId]) -> sqlx::Result<()> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.as_uuid()).collect();
+    sqlx::query!(
+        "-- payments::mark_late
+        update payment set late_cleanup = true where order_id = any($1)",
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A payment as its row has it, without its refunds, with what only the row knows.
 #[derive(Debug)]
 pub(crate) struct StoredPayment {
     pub(crate) payment: Payment,
@@ -96,8 +123,8 @@ pub(crate) struct StoredPayment {
 pub(crate) async fn find(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<Option<StoredPayment>> {
     let row = sqlx::query!(
         r#"-- payments::find
-        select order_id, state, customer_id, amount, currency, taxes as "taxes: Json<Vec<Taxed>>",
-               commands as "commands: Json<Vec<CommandRecord>>", created_at, updated_at, version
+        select order_id, state, customer_id, amount, currency, lines as "lines: Json<Vec<OrderLine>>",
+               commands as "commands: Json<Vec<CommandRecord>>", closed, created_at, updated_at, version
         from payment where order_id = $1"#,
         order.as_uuid(),
     )
@@ -107,8 +134,10 @@ pub(crate) async fn find(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Res
     let payment = Payment {
         order,
         state: state(row.order_id, &row.state)?,
-        terms: terms(row.order_id, row.customer_id, row.amount.zip(row.currency), row.taxes)?,
+        terms: terms(row.order_id, row.customer_id, row.amount.zip(row.currency), row.lines)?,
         commands: row.commands.0,
+        refunds: Vec::new(),
+        closed: row.closed,
     };
     Ok(Some(StoredPayment {
         payment,
@@ -126,8 +155,9 @@ struct PaymentRows<'p> {
     customers: Vec<Option<Uuid>>,
     amounts: Vec<Option<i64>>,
     currencies: Vec<Option<&'static str>>,
-    taxes: Vec<Option<String>>,
+    lines: Vec<Option<String>>,
     commands: Vec<Json<&'p [CommandRecord]>>,
+    closed: Vec<bool>,
 }
 
 impl<'p> PaymentRows<'p> {
@@ -135,25 +165,27 @@ impl<'p> PaymentRows<'p> {
         self.orders.push(payment.order.as_uuid());
         self.states.push(payment.state.name());
         let terms = payment.terms.as_ref();
-        self.customers.push(terms.map(|terms| terms.customer.as_uuid()));
-        self.amounts.push(terms.map(|terms| terms.amount.amount));
-        self.currencies.push(terms.map(|terms| terms.amount.currency.code()));
-        self.taxes.push(terms.map(|terms| json(&terms.taxes)));
+        self.customers.push(terms.map(|terms| terms.customer().as_uuid()));
+        self.amounts.push(terms.map(|terms| terms.amount().amount));
+        self.currencies.push(terms.map(|terms| terms.amount().currency.code()));
+        self.lines.push(terms.map(|terms| json(terms.lines())));
         self.commands.push(Json(&payment.commands));
+        self.closed.push(payment.closed);
     }
 }
 
-fn state(order: Uuid, name: &str) -> sqlx::Result<State> {
+pub(super) fn state(order: Uuid, name: &str) -> sqlx::Result<State> {
     let known = State::ALL.into_iter().find(|state| state.name() == name);
     known.ok_or_else(|| unreadable(order, "its state is unknown"))
 }
 
-fn terms(
+pub(super) fn terms(
     order: Uuid,
     customer: Option<Uuid>,
     amount: Option<(i64, String)>,
-    taxes: Option<Json<Vec<Taxed>>>,
+    lines: Option<Json<Vec<OrderLine>>>,
 ) -> sqlx::Result<Option<Terms>> {
-    let Some(((customer, (amount, currency)), Json(taxes))) = customer.zip(amount).zip(taxes) else { return Ok(None) };
-    Ok(Some(Terms { customer: CustomerId::from(customer), amount: money(order, amount, &currency)?, taxes }))
+    let Some(((customer, (amount, currency)), Json(lines))) = customer.zip(amount).zip(lines) else { return Ok(None) };
+    let terms = Terms::new(CustomerId::from(customer), money(order, amount, &currency)?, lines);
+    terms.map(Some).ok_or_else(|| unreadable(order, "its lines do not add up"))
 }

@@ -1,7 +1,5 @@
 //! The rows of refunds. Written while the payment of their order is locked.
 
-use std::collections::BTreeMap;
-
 use contracts::OrderId;
 use contracts::vat::Taxed;
 use jiff::Timestamp;
@@ -13,13 +11,10 @@ use uuid::Uuid;
 use super::{json, money, unreadable};
 use crate::refund::{Refund, RefundState};
 
-/// The refunds of `orders`, by order and number.
-pub(crate) async fn of_orders(
-    conn: impl PgExecutor<'_>,
-    orders: &[OrderId],
-) -> sqlx::Result<BTreeMap<(OrderId, u32), Refund>> {
+/// The refunds of `orders`, those of each in the order of their numbers.
+pub(crate) async fn of_orders(conn: impl PgExecutor<'_>, orders: &[OrderId]) -> sqlx::Result<Vec<Refund>> {
     if orders.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
     let ids: Vec<Uuid> = orders.iter().map(|order| order.as_uuid()).collect();
     let rows = sqlx::query_as!(
@@ -27,14 +22,14 @@ pub(crate) async fn of_orders(
         r#"-- refunds::of_orders
         select order_id, number, idempotency_key, amount, currency, taxes as "taxes: Json<Vec<Taxed>>", state,
                decline_code
-        from refund where order_id = any($1)"#,
+        from refund where order_id = any($1) order by order_id, number"#,
         &ids,
     )
     .fetch_all(conn)
     .await?;
     let refund = |row: Row| {
         let number = u32::try_from(row.number).map_err(|_| unreadable(row.order_id, "its refund has no number"))?;
-        let refund = Refund {
+        Ok(Refund {
             order: row.order_id.into(),
             number,
             key: row.idempotency_key,
@@ -46,8 +41,7 @@ pub(crate) async fn of_orders(
                 ("refused", Some(decline_code)) => RefundState::Refused { decline_code },
                 _ => return Err(unreadable(row.order_id, "its refund has an unknown state")),
             },
-        };
-        Ok(((refund.order, number), refund))
+        })
     };
     rows.into_iter().map(refund).collect()
 }
@@ -55,7 +49,7 @@ pub(crate) async fn of_orders(
 struct Row {
     order_id: Uuid,
     number: i32,
-    idempotency_key: String,
+    idempotency_key: Option<String>,
     amount: i64,
     currency: String,
     taxes: Json<Vec<Taxed>>,

@@ -1,25 +1,27 @@
-//! The service without its broker, and the provider under control.
+//! The service without its broker.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use billing::commands::Commands;
-use billing::over_http::OverHttp;
-use billing::provider::{Done, Found, Operation, Outcome, Provider, ProviderKey, Request, Unclear};
+use billing::invoice::Party;
+use billing::provider::{Act, Operation, ProviderKey, Request};
+use billing::reader::Reader;
 use billing::settle::{Desk, Pace, Worker};
 use contracts::billing::{BillingCommand, BillingEvent, PaymentToken};
+use contracts::order::{CancelReason, OrderEvent, OrderLine};
 use contracts::vat::VatRate;
 use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic};
+use jiff::Timestamp;
 use messaging::{Batch, HandleError, Handler, Position, Record};
 use service::clock::Clock;
 use sqlx::PgPool;
 use sqlx::types::Uuid;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use crate::watched::{Mood, Watched};
 
 /// What every order costs.
 pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
@@ -45,8 +47,10 @@ pub(crate) struct Bench {
     pub(crate) desk: Desk,
     /// Of the database.
     pub(crate) url: String,
-    commands: Commands,
+    reader: Reader,
     offset: AtomicI64,
+    /// The same of `order.events`.
+    told: AtomicI64,
     workers: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -60,14 +64,16 @@ impl Bench {
     pub(crate) async fn with_calls_of(timeout: Duration, pace: Pace) -> Self {
         let database = testkit::postgres().await.database().await;
         billing::prepare(&database.pool).await.unwrap();
-        let inserted: i32 = sqlx::query_scalar(
-            "insert into consumer_offset (topic, partition, next_offset) values ($1, 0, 0) returning partition",
-        )
-        .bind(Topic::BillingCommands.name())
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
-        assert_eq!(inserted, 0);
+        for topic in [Topic::BillingCommands, Topic::OrderEvents] {
+            let inserted: i32 = sqlx::query_scalar(
+                "insert into consumer_offset (topic, partition, next_offset) values ($1, 0, 0) returning partition",
+            )
+            .bind(topic.name())
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
+            assert_eq!(inserted, 0);
+        }
         let provider = Watched::start(timeout).await;
         Self::on(database.pool, database.url, provider, pace)
     }
@@ -85,16 +91,19 @@ impl Bench {
         let provider = Arc::new(provider);
         let worker = Worker::new(pool.clone(), Clock::system(), Arc::clone(&provider), pace);
         let desk = worker.desk();
-        let commands = Commands::new(pool.clone(), Clock::system(), desk.clone());
+        let reader = Reader::new(pool.clone(), Clock::system(), desk.clone(), seller());
         let mut workers = JoinSet::new();
         let stop = CancellationToken::new();
         workers.spawn(worker.run(stop.clone()));
-        Self { pool, provider, desk, url, commands, offset: AtomicI64::new(0), workers, stop }
+        let (offset, told) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self { pool, provider, desk, url, reader, offset, told, workers, stop }
     }
 
     /// Goes on where the database is, and says whether it went on since.
     pub(crate) async fn reload_offset(&self) -> bool {
-        let stored = self.count("select next_offset from consumer_offset").await;
+        let stored = self.count("select next_offset from consumer_offset where topic = 'billing.commands'").await;
+        let told = self.count("select next_offset from consumer_offset where topic = 'order.events'").await;
+        self.told.store(told, Ordering::SeqCst);
         self.offset.swap(stored, Ordering::SeqCst) != stored
     }
 
@@ -120,9 +129,37 @@ impl Bench {
         self.workers.spawn(worker.run(self.stop.clone()));
     }
 
-    /// Hands over one batch of fresh messages.
+    /// Hands over one batch of fresh messages. Whoever shall pay has a name and an address.
     pub(crate) async fn send(&self, commands: &[BillingCommand]) -> Result<(), HandleError> {
+        let payers = commands.iter().filter_map(|command| match command {
+            BillingCommand::AuthorizePayment { customer, .. } => Some(*customer),
+            BillingCommand::VoidPayment { .. }
+            | BillingCommand::CapturePayment { .. }
+            | BillingCommand::RefundPayment { .. } => None,
+        });
+        self.introduce(&payers.collect::<Vec<_>>()).await;
         self.handle(&self.batch(commands.iter().map(|command| record(command, Uuid::now_v7())).collect())).await
+    }
+
+    /// Gives them a name and an address, unless they have one.
+    pub(crate) async fn introduce(&self, customers: &[CustomerId]) {
+        let ids: Vec<Uuid> = customers.iter().map(|customer| customer.as_uuid()).collect();
+        let insert = "insert into customer select id, 'Ada Lovelace', array['12 St James''s Square', 'London'], 'GB',
+                             'ada@example.org', null, now(), now()
+                      from unnest($1::uuid[]) as id on conflict do nothing returning id";
+        let _new: Vec<Uuid> = sqlx::query_scalar(insert).bind(ids).fetch_all(&self.pool).await.unwrap();
+    }
+
+    /// Hands over one batch of fresh events of orders.
+    pub(crate) async fn tell(&self, events: &[OrderEvent]) -> Result<(), HandleError> {
+        let records: Vec<Record> = events.iter().map(|event| record(event, Uuid::now_v7())).collect();
+        let from = self.told.load(Ordering::SeqCst);
+        let to = from + i64::try_from(records.len()).unwrap();
+        let topic = Topic::OrderEvents.name().to_owned();
+        let positions = vec![Position { topic, from, to, ..Position::default() }];
+        self.reader.handle(&Batch { records, positions, ..Batch::default() }).await?;
+        self.told.store(to, Ordering::SeqCst);
+        Ok(())
     }
 
     /// A batch that follows the last one.
@@ -135,7 +172,7 @@ impl Bench {
     }
 
     pub(crate) async fn handle(&self, batch: &Batch) -> Result<(), HandleError> {
-        self.commands.handle(batch).await?;
+        self.reader.handle(batch).await?;
         self.offset.store(batch.positions[0].to, Ordering::SeqCst);
         Ok(())
     }
@@ -219,8 +256,10 @@ impl Order {
     pub(crate) fn authorize(&self) -> BillingCommand {
         let token = PaymentToken::try_from(self.token.to_owned()).unwrap();
         let (command, order, customer) = (self.command("authorize"), self.id, self.customer);
-        let (amount, taxes) = (PRICE, vec![VatRate(1900).within(PRICE)]);
-        BillingCommand::AuthorizePayment { command, order, customer, amount, taxes, token }
+        let (sku, name, quantity) = ("MUG".parse().unwrap(), "Mug".into(), 1.try_into().unwrap());
+        let line = OrderLine::priced(sku, name, quantity, PRICE, VatRate(1900)).unwrap();
+        let (amount, lines) = (PRICE, vec![line]);
+        BillingCommand::AuthorizePayment { command, order, customer, amount, lines, token }
     }
 
     pub(crate) fn void(&self) -> BillingCommand {
@@ -231,8 +270,26 @@ impl Order {
         BillingCommand::CapturePayment { command: self.command("capture"), order: self.id }
     }
 
+    pub(crate) fn refund(&self) -> BillingCommand {
+        BillingCommand::RefundPayment { command: self.command("refund"), order: self.id }
+    }
+
+    pub(crate) fn confirmed(&self) -> OrderEvent {
+        OrderEvent::Confirmed { order: self.id, version: 2, at: at() }
+    }
+
+    pub(crate) fn cancelled(&self) -> OrderEvent {
+        OrderEvent::Cancelled { order: self.id, version: 3, reason: CancelReason::Requested, at: at() }
+    }
+
     pub(crate) fn key(&self, operation: Operation) -> ProviderKey {
         ProviderKey::of(self.id, operation)
+    }
+
+    /// The key of its refund `number`.
+    pub(crate) fn refund_key(&self, number: u32) -> ProviderKey {
+        let act = Act::Refund { authorization: self.key(Operation::Authorize), amount: PRICE, number };
+        Request::new(self.id, act).key
     }
 
     fn command(&self, step: &str) -> CommandId {
@@ -240,9 +297,20 @@ impl Order {
     }
 }
 
-pub(crate) fn record(command: &BillingCommand, id: Uuid) -> Record {
+/// Who sells.
+fn seller() -> Party {
+    let (name, address) = ("Ironmonger".to_owned(), vec!["1 Anvil Lane".to_owned(), "Berlin".to_owned()]);
+    Party { name, address, country: "DE".to_owned(), vat_id: Some("DE000000000".to_owned()) }
+}
+
+/// When orders are confirmed and cancelled.
+fn at() -> Timestamp {
+    "2026-11-21T09:30:00Z".parse().unwrap()
+}
+
+pub(crate) fn record<M: Message>(command: &M, id: Uuid) -> Record {
     Record {
-        topic: Topic::BillingCommands.name().to_owned(),
+        topic: M::TOPIC.name().to_owned(),
         partition: 0,
         offset: 0,
         id,
@@ -250,118 +318,5 @@ pub(crate) fn record(command: &BillingCommand, id: Uuid) -> Record {
         key: command.key(),
         payload: serde_json::to_vec(command).unwrap(),
         ..Record::default()
-    }
-}
-
-/// The simulator over HTTP, with its calls counted and its answers under control.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    pub(crate) inner: OverHttp,
-    executed: Mutex<HashMap<ProviderKey, u32>>,
-    asked: Mutex<HashMap<ProviderKey, u32>>,
-    mood: watch::Sender<Mood>,
-    pub(crate) url: String,
-    /// The simulator, if it runs in this process: the folder that holds its log, and its server.
-    own: Option<(tempfile::TempDir, JoinSet<()>)>,
-}
-
-/// What the provider does with its answers. Whatever is asked for is done first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// Gives them.
-    Talks,
-    /// No answer comes.
-    Silent,
-    /// Says another amount than it was asked for.
-    Misstates,
-    /// Answers about this key are held back until the mood changes.
-    Holds(ProviderKey),
-    /// The answer to a call under this key is held back until the mood changes; who asks is told.
-    Loses(ProviderKey),
-    /// The answer to a call under this key is held back until the mood changes; who asks gets no answer.
-    Forgets(ProviderKey),
-}
-
-impl Watched {
-    /// A simulator in this process, which answers as long as the provider is there.
-    async fn start(timeout: Duration) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let router = provider_simulator::router(&folder.path().join("provider.log"), PATIENCE).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let mut server = JoinSet::new();
-        server.spawn(async move { web::serve::serve(listener, router, CancellationToken::new()).await.unwrap() });
-        Self { own: Some((folder, server)), ..Self::at(&url, timeout) }
-    }
-
-    /// The simulator at `url`.
-    fn at(url: &str, timeout: Duration) -> Self {
-        let inner = OverHttp::new(&url.parse().unwrap(), timeout).unwrap();
-        let (executed, asked, mood) = (Mutex::default(), Mutex::default(), watch::channel(Mood::Talks).0);
-        Self { inner, executed, asked, mood, url: url.to_owned(), own: None }
-    }
-
-    /// The keys of all that the simulator in this process has done, by its own log.
-    pub(crate) fn done(&self) -> Vec<String> {
-        let (folder, _) = self.own.as_ref().expect("the simulator runs in this process");
-        let log = std::fs::read_to_string(folder.path().join("provider.log")).unwrap();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        let key = |line| if let provider_simulator::Line::Executed { key, .. } = line { Some(key) } else { None };
-        let mut keys: Vec<String> = lines.filter_map(key).collect();
-        keys.sort();
-        keys
-    }
-
-    pub(crate) fn is(&self, mood: Mood) {
-        self.mood.send_replace(mood);
-    }
-
-    /// How often it was called under this key.
-    pub(crate) fn executed(&self, key: &ProviderKey) -> u32 {
-        self.executed.lock().unwrap().get(key).copied().unwrap_or_default()
-    }
-
-    /// How many keys it was called under.
-    pub(crate) fn keys(&self) -> usize {
-        self.executed.lock().unwrap().len()
-    }
-
-    /// How often it was asked about this key.
-    pub(crate) fn asked(&self, key: &ProviderKey) -> u32 {
-        self.asked.lock().unwrap().get(key).copied().unwrap_or_default()
-    }
-
-    /// Waits until the mood allows an answer, and says what is left of it.
-    async fn answer(&self, key: &ProviderKey, outcome: Outcome) -> Result<Outcome, Unclear> {
-        let held = Mood::Holds(key.clone());
-        let mut mood = self.mood.subscribe();
-        let mood = mood.wait_for(|mood| *mood != held).await.unwrap();
-        match (&*mood, outcome) {
-            (Mood::Silent | Mood::Forgets(_), _) => Err(Unclear),
-            (Mood::Misstates, Outcome::Executed(Done { amount: Some(amount), fee })) => {
-                let amount = Some(Money::new(amount.amount + 1, amount.currency));
-                Ok(Outcome::Executed(Done { amount, fee }))
-            }
-            (Mood::Talks | Mood::Misstates | Mood::Holds(_) | Mood::Loses(_), outcome) => Ok(outcome),
-        }
-    }
-}
-
-impl Provider for Watched {
-    async fn execute(&self, request: &Request) -> Result<Outcome, Unclear> {
-        let done = self.inner.execute(request).await;
-        *self.executed.lock().unwrap().entry(request.key.clone()).or_default() += 1;
-        let holding = [Mood::Loses(request.key.clone()), Mood::Forgets(request.key.clone())];
-        self.mood.subscribe().wait_for(|mood| !holding.contains(mood)).await.unwrap();
-        self.answer(&request.key, done?).await
-    }
-
-    async fn ask(&self, key: &ProviderKey) -> Result<Found, Unclear> {
-        let found = self.inner.ask(key).await;
-        *self.asked.lock().unwrap().entry(key.clone()).or_default() += 1;
-        match found? {
-            Found::Definite(outcome) => self.answer(key, outcome).await.map(Found::Definite),
-            Found::NotFound => Ok(Found::NotFound),
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::bench::{Bench, HANDED_OVER_ONLY, Order};
 const ENTRY: &str = "insert into ledger_entry
                      values (7, '00000000-0000-7000-8000-00000000000b', 'capture', 1, now(), sha256(''));";
 
-const CHANGES: [&str; 11] = [
+const CHANGES: [&str; 14] = [
     "update ledger_posting set amount = 0",
     "update ledger_posting set vat_rate = 0 where account = 'vat_payable'",
     "delete from ledger_posting where account = 'vat_payable'",
@@ -20,6 +20,9 @@ const CHANGES: [&str; 11] = [
     "update payment_outcome set decline_code = 'no'",
     "delete from payment_outcome",
     "truncate payment_outcome",
+    "update invoice set facts = '{}'",
+    "delete from invoice",
+    "truncate invoice",
 ];
 
 /// Runs `sql`, which is one transaction, and gives the error code and the constraint it breaks, if any.

@@ -22,9 +22,9 @@ use crate::http::Client;
 const SIGKILL: i32 = 9;
 
 /// Before anything is stored.
-const WRITING: [&str; 2] = ["billing.commands.writing", "billing.refund.writing"];
+const WRITING: [&str; 2] = ["billing.reader.writing", "billing.refund.writing"];
 /// After the intent is stored, before the worker has it.
-const WRITTEN: [&str; 2] = ["billing.commands.written", "billing.refund.written"];
+const WRITTEN: [&str; 2] = ["billing.reader.written", "billing.refund.written"];
 /// The worker of a process has taken what another left.
 const TAKEN: &str = "billing.settle.taken";
 /// The provider is not called yet; was called; its word is not stored yet; is stored, and nobody has heard of what
@@ -38,13 +38,17 @@ enum Deed {
     Authorize,
     Void,
     Capture,
+    /// A part of it, once it is invoiced.
     Refund,
+    /// All that is left.
+    RefundRest,
     /// With a void that waits: the outcome of the first opens the intent of the second.
     AuthorizeAndVoid,
 }
 
 impl Deed {
-    const ALL: [Self; 5] = [Self::Authorize, Self::Void, Self::Capture, Self::Refund, Self::AuthorizeAndVoid];
+    const ALL: [Self; 6] =
+        [Self::Authorize, Self::Void, Self::Capture, Self::Refund, Self::RefundRest, Self::AuthorizeAndVoid];
 
     fn name(self) -> String {
         format!("{self:?}")
@@ -55,7 +59,7 @@ impl Deed {
         match self {
             Self::Authorize | Self::AuthorizeAndVoid => vec![],
             Self::Void | Self::Capture => vec![order.authorize()],
-            Self::Refund => vec![order.authorize(), order.capture()],
+            Self::Refund | Self::RefundRest => vec![order.authorize(), order.capture()],
         }
     }
 
@@ -65,6 +69,7 @@ impl Deed {
             Self::Void => vec![order.void()],
             Self::Capture => vec![order.capture()],
             Self::AuthorizeAndVoid => vec![order.authorize(), order.void()],
+            Self::RefundRest => vec![order.refund()],
             Self::Refund => {
                 let (path, body) = (
                     format!("/v1/payments/{}/refunds", order.id),
@@ -87,6 +92,10 @@ impl Deed {
             Self::Void | Self::AuthorizeAndVoid => (&["authorize", "void"], vec![authorized, voided], "voided"),
             Self::Capture => (&["authorize", "capture"], vec![authorized, captured], "captured"),
             Self::Refund => (&["authorize", "capture", "refund"], vec![authorized, captured], "captured"),
+            Self::RefundRest => {
+                let said = vec![authorized, captured, "billing.payment-refunded.v1"];
+                (&["authorize", "capture", "refund"], said, "refunded")
+            }
         }
     }
 
@@ -105,6 +114,9 @@ impl Deed {
         for (count, command) in (1..).zip(self.before(&order)) {
             bench.send(&[command]).await.unwrap();
             bench.answered(count).await;
+        }
+        if self == Self::Refund {
+            bench.tell(&[order.confirmed()]).await.unwrap();
         }
         bench.kill_worker().await;
         die(&bench, &order, &self.name(), point).await;
@@ -132,6 +144,10 @@ impl Deed {
         assert_eq!(bench.state(order.id).await, state, "{self:?} at {point}");
         let keys: Vec<String> = done.iter().map(|operation| format!("{}:{operation}:1", order.id)).collect();
         assert_eq!(bench.provider.done(), keys, "{self:?} at {point}: each once");
+        if self == Self::Refund {
+            let credited = bench.count("select count(*) from invoice where kind = 'credit_note' and refund = 1").await;
+            assert_eq!(credited, 1, "{self:?} at {point}");
+        }
         let entries = bench.count("select count(*) from ledger_entry").await;
         assert_eq!(usize::try_from(entries).unwrap(), done.len(), "{self:?} at {point}");
     }
@@ -189,6 +205,11 @@ async fn a_capture_survives_a_crash_at_any_point() {
 #[tokio::test]
 async fn a_refund_survives_a_crash_at_any_point() {
     Deed::Refund.survives().await;
+}
+
+#[tokio::test]
+async fn the_return_of_the_rest_survives_a_crash_at_any_point() {
+    Deed::RefundRest.survives().await;
 }
 
 #[tokio::test]

@@ -66,19 +66,28 @@ impl Client {
 
     pub(crate) async fn request(
         &self,
-        mut request: axum::http::request::Builder,
+        request: axum::http::request::Builder,
         principal: Option<Principal>,
         body: Body,
     ) -> (StatusCode, Value) {
-        if let Some(principal) = principal {
-            let token = self.signer.sign(&principal, Duration::from_secs(60));
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let response = self.response(request, principal, body).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert!(!String::from_utf8_lossy(&body).contains("tok_"), "a token is shown to nobody");
         (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    pub(crate) async fn response(
+        &self,
+        mut request: axum::http::request::Builder,
+        principal: Option<Principal>,
+        body: Body,
+    ) -> axum::response::Response {
+        if let Some(principal) = principal {
+            let token = self.signer.sign(&principal, Duration::from_secs(60));
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Returning some of what was captured.
 
+use axum::http::Method;
+use contracts::billing::BillingEvent;
 use contracts::{Currency, Money};
 use serde_json::{Value, json};
 use web::access::Principal;
 
-use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Order, WATCHFUL};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, WATCHFUL};
 use crate::http::Client;
 use billing::settle::Pace;
 
@@ -27,6 +29,7 @@ impl Sale {
         bench.answered(1).await;
         bench.send(&[order.capture()]).await.unwrap();
         bench.answered(2).await;
+        bench.tell(&[order.confirmed()]).await.unwrap();
         Self { bench, client, order, path: format!("/v1/payments/{}/refunds", order.id) }
     }
 
@@ -154,5 +157,50 @@ async fn only_an_operator_refunds_and_only_what_was_captured() {
     sale.bench.send(&[other.authorize()]).await.unwrap();
     sale.bench.answered(3).await;
     assert_eq!(sale.client.post(&path, "key", &body, OPERATOR).await.1["code"], json!("not_captured"));
+    sale.bench.send(&[other.capture()]).await.unwrap();
+    sale.bench.answered(4).await;
+    let (status, problem) = sale.client.post(&path, "key", &body, OPERATOR).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("not_invoiced")), "its invoice is not issued yet");
     assert_eq!(sale.bench.count("select count(*) from refund").await, 0);
+}
+
+#[tokio::test]
+async fn all_that_is_left_goes_back_once_the_parts_have_and_the_answer_says_how_much() {
+    let sale = Sale::with("tok_ok", HANDED_OVER_ONLY).await;
+    sale.bench.provider.is(Mood::Holds(sale.order.refund_key(1)));
+    assert_eq!(sale.refund("part", 500).await.0, 202);
+    sale.bench.send(&[sale.order.refund()]).await.unwrap();
+    assert_eq!(sale.bench.state(sale.order.id).await, "refunding");
+    assert_eq!(sale.bench.count("select count(*) from intent").await, 1, "it waits for the part");
+    assert_eq!(sale.refund("late", 1).await.1["code"], json!("refund_too_large"), "nothing is left for others");
+    sale.bench.provider.is(Mood::Talks);
+    let answers = sale.bench.answered(3).await;
+    let BillingEvent::PaymentRefunded { amount, .. } = answers[2] else { panic!("{answers:?}") };
+    assert_eq!((amount.amount, sale.bench.state(sale.order.id).await.as_str()), (790, "refunded"));
+    assert_eq!(sale.settled().await, [(500, "refunded".to_owned()), (790, "refunded".to_owned())]);
+    assert_eq!(sale.paid().await, 0, "net and VAT, to the last cent");
+    sale.bench.send(&[sale.order.refund()]).await.unwrap();
+    assert_eq!(sale.bench.answered(4).await[3], answers[2], "the stored answer, again");
+    assert_eq!(sale.bench.provider.done().len(), 4, "authorized, captured, and returned twice");
+}
+
+#[tokio::test]
+async fn a_refused_return_of_the_rest_waits_for_an_operator_and_then_has_a_key_of_its_own() {
+    let sale = Sale::with("tok_refund_declined", WATCHFUL).await;
+    sale.bench.send(&[sale.order.refund()]).await.unwrap();
+    let parked = async || {
+        let parked = sqlx::query_scalar("select parked from intent where attempt = 2 and parked is not null");
+        parked.fetch_optional(&sale.bench.pool).await.unwrap()
+    };
+    let why: String = sale.bench.poll(parked).await;
+    assert!(why.starts_with("the provider refuses to return the money: "), "{why}");
+    sale.bench.send(&[sale.order.refund()]).await.unwrap();
+    assert_eq!(sale.bench.answers().await.len(), 2, "it is in work");
+    let resume = format!("/v1/payments/{}/resume", sale.order.id);
+    assert_eq!(sale.client.send(Method::POST, &resume, OPERATOR).await.0, 202);
+    // The card refuses each time; what counts is that it is asked anew, under the next key.
+    sale.bench.poll(async || (sale.bench.count("select count(*) from refund").await == 3).then_some(())).await;
+    let executed = [1, 2, 3].map(|number| sale.bench.provider.executed(&sale.order.refund_key(number)));
+    assert_eq!(executed, [1, 1, 0]);
+    assert_eq!((sale.paid().await, sale.bench.state(sale.order.id).await.as_str()), (1290, "refunding"));
 }

@@ -1,0 +1,111 @@
+//! Invoices and credit notes: as the JSON that is stored, byte for byte, or as the page that people print.
+
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use contracts::OrderId;
+use jiff::Timestamp;
+use serde::Serialize;
+use web::access::Principal;
+use web::extract::{Json, Path};
+use web::problem::Problem;
+
+use super::Api;
+use crate::invoice::{Invoice, Number};
+use crate::store::invoices::{self, StoredInvoice};
+use crate::store::payments;
+use crate::{page, problem};
+
+/// One invoice or credit note of an order.
+#[derive(Debug, Serialize)]
+struct View {
+    number: Number,
+    kind: &'static str,
+    issued_at: Timestamp,
+    /// Of a credit note: what it corrects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrects: Option<Number>,
+    /// What is paid, VAT included.
+    total: contracts::Money,
+    /// SHA-256 of the invoice's bytes, in hexadecimal digits.
+    sha256: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Invoices {
+    invoices: Vec<View>,
+}
+
+/// An invoice or a credit note; as a page to who prefers that.
+pub(super) async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(number): Path<Number>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let stored = invoices::find(&api.pool, number).await.map_err(problem::store)?;
+    let stored = stored.filter(|stored| may_see(principal, stored)).ok_or_else(|| problem::unknown_invoice(number))?;
+    let tag = format!("\"{}\"", hexadecimal(&stored.hash));
+    let tag = HeaderValue::from_str(&tag).map_err(|error| Problem::internal(&error))?;
+    let common = [(ETAG, tag), (VARY, HeaderValue::from_static("accept"))];
+    Ok(if wants_page(&headers) {
+        let page = page::render(&read(&stored)?);
+        let headers = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        ];
+        (common, headers, page).into_response()
+    } else {
+        (common, [(CONTENT_TYPE, "application/json")], stored.facts).into_response()
+    })
+}
+
+/// The invoice of an order, then its credit notes as they were issued. Empty as long as none is.
+pub(super) async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(order): Path<OrderId>,
+) -> Result<Json<impl Serialize>, Problem> {
+    let payment = payments::find(&api.pool, order).await.map_err(problem::store)?;
+    let visible = payment.filter(|stored| match principal {
+        Principal::Operator => true,
+        Principal::Customer(customer) => stored.payment.is_of(customer),
+    });
+    visible.ok_or_else(|| problem::unknown_payment(order))?;
+    let stored = invoices::list(&api.pool, order).await.map_err(problem::store)?;
+    let views: Result<Vec<View>, Problem> = stored.iter().map(View::of).collect();
+    Ok(Json(Invoices { invoices: views? }))
+}
+
+/// To whom an invoice belongs is nobody else's business.
+fn may_see(principal: Principal, stored: &StoredInvoice) -> bool {
+    match principal {
+        Principal::Operator => true,
+        Principal::Customer(customer) => stored.customer == Some(customer),
+    }
+}
+
+/// Whether the first of the two types that is accepted is that of a page.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = accepted.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or(one).trim());
+    types.find(|one| matches!(*one, "text/html" | "application/json" | "application/*" | "*/*")) == Some("text/html")
+}
+
+fn read(stored: &StoredInvoice) -> Result<Invoice, Problem> {
+    serde_json::from_str(&stored.facts).map_err(|error| Problem::internal(&error))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl View {
+    fn of(stored: &StoredInvoice) -> Result<Self, Problem> {
+        let Invoice { number, issued_at, corrects, currency, total, .. } = read(stored)?;
+        let (kind, sha256) = (stored.number.series.name(), hexadecimal(&stored.hash));
+        let total = contracts::Money::new(total.gross, currency);
+        Ok(Self { number, kind, issued_at, corrects, total, sha256 })
+    }
+}

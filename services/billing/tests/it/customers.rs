@@ -1,0 +1,136 @@
+//! Who customers are, and that nobody else learns of it.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Request};
+use contracts::CustomerId;
+use contracts::billing::{BillingEvent, PaymentRefusal};
+use serde_json::{Value, json};
+use sqlx::types::Uuid;
+use web::access::Principal;
+
+use crate::bench::{Bench, HANDED_OVER_ONLY, Order, record};
+use crate::http::Client;
+
+const OPERATOR: Option<Principal> = Some(Principal::Operator);
+
+fn ada() -> Value {
+    json!({ "name": "Ada Canary", "address": ["12 St James's Square", "London"], "country": "GB" })
+}
+
+async fn put(client: &Client, id: CustomerId, body: &Value, principal: Option<Principal>) -> (u16, Value) {
+    let request = Request::builder().method(Method::PUT).uri(format!("/v1/customers/{id}"));
+    let request = request.header(CONTENT_TYPE, "application/json");
+    let (status, body) = client.request(request, principal, Body::from(body.to_string())).await;
+    (status.as_u16(), body)
+}
+
+#[tokio::test]
+async fn a_customer_is_put_shown_and_forgotten_by_themselves_or_an_operator() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let id = CustomerId::mint();
+    let (own, stranger) = (Some(Principal::Customer(id)), Some(Principal::Customer(CustomerId::mint())));
+    let path = format!("/v1/customers/{id}");
+    assert_eq!(client.get(&path, own).await.1["code"], json!("unknown_customer"));
+    assert_eq!(put(&client, id, &ada(), own).await, (201, ada()));
+    assert_eq!(put(&client, id, &ada(), OPERATOR).await, (200, ada()), "the same again");
+    let mut moved = ada();
+    moved["vat_id"] = json!("GB999999973");
+    moved["address"] = json!(["Ockham Park", "Surrey"]);
+    assert_eq!(put(&client, id, &moved, own).await, (200, moved.clone()));
+    for principal in [own, OPERATOR] {
+        assert_eq!(client.get(&path, principal).await.1, moved);
+    }
+    for (principal, status) in [(None, 401), (stranger, 404)] {
+        assert_eq!(put(&client, id, &ada(), principal).await.0, status);
+        assert_eq!(client.get(&path, principal).await.0.as_u16(), status);
+        assert_eq!(client.send(Method::DELETE, &path, principal).await.0.as_u16(), status);
+    }
+    let (status, problem) = put(&client, id, &json!({ "name": "", "address": [], "country": "X" }), own).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("invalid_customer")));
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 3);
+    assert_eq!(client.get(&path, own).await.1, moved, "nothing has changed");
+    for _ in 0..2 {
+        assert_eq!(client.send(Method::DELETE, &path, own).await.0, 204);
+    }
+    assert_eq!(client.get(&path, own).await.0, 404);
+    assert_eq!(bench.count("select count(*) from customer").await, 0);
+}
+
+#[tokio::test]
+async fn who_has_no_name_and_address_is_refused_and_the_provider_is_not_asked() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let order = Order::with("tok_ok");
+    bench.handle(&bench.batch(vec![record(&order.authorize(), Uuid::now_v7())])).await.unwrap();
+    let answers = bench.answered(1).await;
+    let refused = matches!(&answers[0], BillingEvent::PaymentRefused { reason: PaymentRefusal::UnknownCustomer, .. });
+    assert!(refused, "{answers:?}");
+    assert_eq!((bench.state(order.id).await.as_str(), bench.provider.keys()), ("refused", 0));
+    assert_eq!(bench.count("select count(*) from intent").await, 0);
+}
+
+/// An invoice must name the buyer, so whoever has orders under way is forgotten when these are invoiced or over.
+#[tokio::test]
+async fn who_has_orders_on_their_way_is_forgotten_afterwards_and_invoices_keep_what_the_law_wants() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let order = Order::with("tok_ok");
+    let (own, path) = (Some(Principal::Customer(order.customer)), format!("/v1/customers/{}", order.customer));
+    assert_eq!(put(&client, order.customer, &ada(), own).await.0, 201);
+    bench.send(&[order.authorize()]).await.unwrap();
+    bench.answered(1).await;
+    let erase = async || {
+        let (status, problem) = client.send(Method::DELETE, &path, own).await;
+        (status.as_u16(), problem["code"].clone())
+    };
+    assert_eq!(erase().await, (409, json!("orders_on_their_way")));
+    bench.send(&[order.capture()]).await.unwrap();
+    bench.answered(2).await;
+    assert_eq!(erase().await, (409, json!("orders_on_their_way")), "it is paid, and will be invoiced");
+    bench.tell(&[order.confirmed()]).await.unwrap();
+    assert_eq!(erase().await, (204, Value::Null));
+
+    // Not a word of them is left but on the invoice: every column of every table is looked at.
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "select table_name::text, column_name::text from information_schema.columns where table_schema = 'public'",
+    )
+    .fetch_all(&bench.pool)
+    .await
+    .unwrap();
+    let mut found = Vec::new();
+    for (table, column) in columns {
+        let query = format!("select count(*) from {table} where {column}::text like '%Canary%'");
+        let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&bench.pool).await.unwrap();
+        found.extend((rows > 0).then_some((table, column)));
+    }
+    assert_eq!(found, [("invoice".to_owned(), "facts".to_owned())]);
+
+    // And what is credited later still names them.
+    bench.send(&[order.refund()]).await.unwrap();
+    bench.answered(3).await;
+    bench.tell(&[order.cancelled()]).await.unwrap();
+    let (_, note) = client.get("/v1/invoices/CN-1", OPERATOR).await;
+    assert_eq!(note["buyer"]["name"], json!("Ada Canary"));
+}
+
+#[tokio::test]
+async fn an_erasure_and_an_authorization_at_once_never_leave_an_order_without_a_buyer() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let (mut erased, mut kept) = (0, 0);
+    for _ in 0..40 {
+        let order = Order::with("tok_ok");
+        bench.introduce(&[order.customer]).await;
+        let path = format!("/v1/customers/{}", order.customer);
+        let batch = bench.batch(vec![record(&order.authorize(), Uuid::now_v7())]);
+        let (taken, (status, _)) =
+            tokio::join!(bench.handle(&batch), client.send(Method::DELETE, &path, Some(Principal::Operator)));
+        taken.unwrap();
+        let known = client.get(&path, OPERATOR).await.0 == 200;
+        let refused = bench.state(order.id).await == "refused";
+        assert_eq!((known, status.as_u16()), if refused { (false, 204) } else { (true, 409) });
+        (erased, kept) = if refused { (erased + 1, kept) } else { (erased, kept + 1) };
+    }
+    eprintln!("{erased} were erased first, {kept} ordered first");
+}
