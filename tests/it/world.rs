@@ -106,7 +106,8 @@ impl World {
         put.send().await.unwrap().error_for_status().unwrap();
         if pieces > 0 {
             let receipt = client().post(format!("{url}/v1/stock/{sku}/receipts")).bearer_auth(&self.operator);
-            let receipt = receipt.header("idempotency-key", format!("first-{sku}")).json(&json!({ "pieces": pieces }));
+            let body = json!({ "warehouse": "HAMBURG", "pieces": pieces });
+            let receipt = receipt.header("idempotency-key", format!("first-{sku}")).json(&body);
             receipt.send().await.unwrap().error_for_status().unwrap();
         }
         let customer = self.customer();

@@ -43,7 +43,8 @@ pub struct Product {
     pub price_cents: i64,
     /// Unit: hundredths of a percent.
     pub vat_rate: u32,
-    /// Pieces that come in at first. Some products have few or none, to show what happens then.
+    /// Pieces that come in at first, half of them into each of two warehouses. Some products have few or none, to show
+    /// what happens then.
     pub stock: u32,
 }
 
@@ -87,13 +88,15 @@ impl Inventory<'_> {
         let body = json!({ "name": name, "description": description, "category": category,
                            "price": price, "vat_rate": vat_rate });
         self.send(self.client.put(format!("{}/v1/products/{sku}", self.url)).json(&body)).await?;
-        if *stock == 0 {
-            return Ok(());
+        for (warehouse, pieces) in [("HAMBURG", stock.div_ceil(2)), ("LYON", stock / 2)] {
+            if pieces > 0 {
+                let body = json!({ "warehouse": warehouse, "pieces": pieces });
+                let receipt = self.client.post(format!("{}/v1/stock/{sku}/receipts", self.url)).json(&body);
+                // The same key at every try, so the pieces come in once.
+                self.send(receipt.header("Idempotency-Key", format!("seed-{sku}-{warehouse}"))).await?;
+            }
         }
-        // The same key at every try, so the pieces come in once.
-        let receipt =
-            self.client.post(format!("{}/v1/stock/{sku}/receipts", self.url)).json(&json!({ "pieces": stock }));
-        self.send(receipt.header("Idempotency-Key", format!("seed-{sku}"))).await
+        Ok(())
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<(), ShopError> {

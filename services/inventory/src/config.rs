@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
+use contracts::Warehouse;
 use service::secret::Secret;
 
 /// Owns products, prices and stock; holds stock for orders.
@@ -29,6 +30,10 @@ pub struct Config {
     /// The public key, as PEM, that signed tokens are checked with.
     #[arg(long, env)]
     pub token_public_key_file: PathBuf,
+
+    /// The warehouses that pieces can come into: their codes, separated by commas.
+    #[arg(long, env, value_delimiter = ',', default_value = "HAMBURG,LYON,MILAN")]
+    pub warehouses: Vec<Warehouse>,
 
     /// The most messages that one transaction takes in.
     #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]

@@ -1,48 +1,64 @@
-//! The hold of one order: its states, and what becomes of it when a command comes. Pure.
+//! The hold of one order: its states, and what becomes of it when a message or a shipment comes. Pure.
 //!
-//! | state | `HoldStock` | `ReleaseStock` |
-//! |---|---|---|
-//! | none | held: Open; or short: Refused | Tombstone, released |
-//! | Open | held | Released, released |
-//! | Released | refused: released | released |
-//! | Refused | refused, for the same reason | released |
-//! | Tombstone | refused: released | released |
+//! | state | `HoldStock` | `ReleaseStock` | `ReclaimStock` | `OrderConfirmed` | `OrderCancelled` | a shipment |
+//! |---|---|---|---|---|---|---|
+//! | none | held: Open; or short: Refused | Tombstone, released | - | - | nothing | refused |
+//! | Open | held | Released, released | Released, reclaimed | Allocated | Released, late | refused |
+//! | Allocated | held | - | Released, reclaimed; refused if a part has left | nothing | Released, late | Allocated; Shipped if it was the last |
+//! | Shipped | held | - | refused | nothing | late | refused |
+//! | Released | refused: released | released | reclaimed if it was before, else - | nothing | nothing | refused |
+//! | Refused | refused, for the same reason | released | - | - | nothing | refused |
+//! | Tombstone | refused: released | released | - | - | nothing | refused |
 //!
-//! A command that was answered before gets the stored answer, whatever the state. What the table does not list is
-//! [`Impossible`]: an open hold asked for other lines, a command id that named the other step, lines that are no order's.
+//! A command that was answered before gets the stored answer, whatever the state. The order's events come on another
+//! topic than the commands, so `ReclaimStock` may overtake `OrderConfirmed`. *Late* is a cleaning up that nobody should
+//! have left to do: it is counted, and the audit fails. A dash is [`Impossible`], and so are a hold asked for other
+//! lines, a command id that named another step, and lines that are no order's.
 
+mod leave;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways;
 
 use std::collections::BTreeSet;
 
 use contracts::{
-    CommandId, OrderId,
+    CommandId, OrderId, Sku,
     inventory::{InventoryCommand, InventoryEvent, StockLine, StockRefusal},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::stock::{BrokenBooks, Stock};
+pub(crate) use self::leave::{Left, NotShipped};
+use crate::stock::{BrokenBooks, Pick, Stock};
 
 /// What inventory knows of an order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Hold {
     pub(crate) order: OrderId,
     pub(crate) state: State,
-    /// What was asked for; empty for a tombstone. Held only while the state is [`State::Open`].
+    /// What was asked for; empty for a tombstone.
     pub(crate) lines: Vec<StockLine>,
+    /// What lies in the warehouses for this order.
+    pub(crate) picks: Vec<Pick>,
     /// Every command that came, with its answer, in the order they came.
     pub(crate) commands: Vec<Answered>,
+    /// Whether the order was cancelled with something still held or shipped.
+    pub(crate) late_cleanup: bool,
     /// When the state was reached.
     pub(crate) at: Timestamp,
 }
 
-/// Where a hold stands. Only `Open` counts in the stock.
+/// Where a hold stands. `Open` and `Allocated` count in the stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     /// All lines are held.
     Open,
+    /// The order is confirmed: what is held may be shipped, and a part of it may have been.
+    Allocated,
+    /// All lines have left. Terminal.
+    Shipped,
     /// They were held, and are no more. Terminal.
     Released,
     /// Nothing was held, and nothing will be. Terminal.
@@ -59,28 +75,31 @@ pub(crate) struct Answered {
     pub(crate) at: Timestamp,
 }
 
-/// The answers to `HoldStock` are `Held` and `Refused`; the answer to `ReleaseStock` is `Released`.
+/// The answers to `HoldStock` are `Held` and `Refused`, to `ReleaseStock` `Released`, to `ReclaimStock` `Reclaimed` and
+/// `ReclaimRefused`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Held,
     Refused(StockRefusal),
     Released,
+    Reclaimed,
+    ReclaimRefused,
 }
 
-/// A command that no interleaving of the protocol brings: the message is at fault.
+/// A message that no interleaving of the protocol brings: the message is at fault.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Impossible {
     #[error("order {0} holds other lines already")]
     OtherLines(OrderId),
-    #[error("command {0} named the other step before")]
+    #[error("command {0} named another step before")]
     OtherStep(CommandId),
     #[error("the lines of order {0} are none, or name a SKU twice")]
     BadLines(OrderId),
-    #[error("nothing was ever held for order {0}")]
-    NothingHeld(OrderId),
+    #[error("{message} cannot meet the hold of order {order}, which is {state}")]
+    State { message: &'static str, order: OrderId, state: &'static str },
 }
 
-/// Why a command could not be obeyed.
+/// Why a message could not be obeyed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HoldError {
     #[error(transparent)]
@@ -101,30 +120,25 @@ pub(crate) fn obey(
     stock: &mut Stock,
     now: Timestamp,
 ) -> Result<InventoryEvent, HoldError> {
-    let (id, order) = match command {
-        InventoryCommand::HoldStock { command, order, .. } | InventoryCommand::ReleaseStock { command, order } => {
-            (command, *order)
-        }
-        InventoryCommand::ReclaimStock { order, .. } => return Err(Impossible::NothingHeld(*order).into()),
-    };
+    let (InventoryCommand::HoldStock { command: id, order, .. }
+    | InventoryCommand::ReleaseStock { command: id, order }
+    | InventoryCommand::ReclaimStock { command: id, order }) = command;
     if let Some(known) = hold.as_ref().and_then(|hold| hold.answered(id)) {
-        return match (command, &known.answer) {
-            (InventoryCommand::HoldStock { .. }, Answer::Held | Answer::Refused(_))
-            | (InventoryCommand::ReleaseStock { .. }, Answer::Released) => Ok(known.event(order)),
-            (InventoryCommand::HoldStock { .. }, Answer::Released)
-            | (InventoryCommand::ReleaseStock { .. }, Answer::Held | Answer::Refused(_))
-            | (InventoryCommand::ReclaimStock { .. }, _) => Err(Impossible::OtherStep(id.clone()).into()),
+        let same_step = match known.answer {
+            Answer::Held | Answer::Refused(_) => matches!(command, InventoryCommand::HoldStock { .. }),
+            Answer::Released => matches!(command, InventoryCommand::ReleaseStock { .. }),
+            Answer::Reclaimed | Answer::ReclaimRefused => matches!(command, InventoryCommand::ReclaimStock { .. }),
         };
+        return if same_step { Ok(known.event(*order)) } else { Err(Impossible::OtherStep(id.clone()).into()) };
     }
     let answer = match command {
-        InventoryCommand::HoldStock { lines, .. } => take(hold, order, lines, stock, now)?,
-        InventoryCommand::ReleaseStock { .. } | InventoryCommand::ReclaimStock { .. } => {
-            let_go(hold, order, stock, now)?
-        }
+        InventoryCommand::HoldStock { lines, .. } => take(hold, *order, lines, stock, now)?,
+        InventoryCommand::ReleaseStock { .. } => let_go(hold, *order, stock, now)?,
+        InventoryCommand::ReclaimStock { .. } => take_back(hold.as_mut(), *order, stock, now)?,
     };
     let answered = Answered { command: id.clone(), answer, at: now };
-    let event = answered.event(order);
-    hold.as_mut().expect("both steps leave a hold").commands.push(answered);
+    let event = answered.event(*order);
+    hold.as_mut().expect("every step leaves a hold").commands.push(answered);
     Ok(event)
 }
 
@@ -138,8 +152,8 @@ fn take(
 ) -> Result<Answer, HoldError> {
     if let Some(hold) = hold {
         return match &hold.state {
-            State::Open if hold.lines == lines => Ok(Answer::Held),
-            State::Open => Err(Impossible::OtherLines(order).into()),
+            State::Open | State::Allocated | State::Shipped if hold.lines == lines => Ok(Answer::Held),
+            State::Open | State::Allocated | State::Shipped => Err(Impossible::OtherLines(order).into()),
             State::Refused(reason) => Ok(Answer::Refused(reason.clone())),
             State::Released | State::Tombstone => Ok(Answer::Refused(StockRefusal::Released)),
         };
@@ -148,50 +162,137 @@ fn take(
     if lines.is_empty() || skus.len() < lines.len() {
         return Err(Impossible::BadLines(order).into());
     }
-    let (state, answer) = match stock.hold(lines) {
-        Ok(()) => (State::Open, Answer::Held),
+    let (state, picks, answer) = match stock.hold(order, lines) {
+        Ok(picks) => (State::Open, picks, Answer::Held),
         Err(sku) => {
             let reason = StockRefusal::OutOfStock { sku };
-            (State::Refused(reason.clone()), Answer::Refused(reason))
+            (State::Refused(reason.clone()), Vec::new(), Answer::Refused(reason))
         }
     };
-    *hold = Some(Hold { order, state, lines: lines.to_vec(), commands: Vec::new(), at: now });
+    *hold = Some(Hold { lines: lines.to_vec(), picks, ..Hold::new(order, state, now) });
     Ok(answer)
 }
 
 /// The undo: never refused.
 fn let_go(hold: &mut Option<Hold>, order: OrderId, stock: &mut Stock, now: Timestamp) -> Result<Answer, HoldError> {
     match hold {
-        None => {
-            let (lines, commands) = (Vec::new(), Vec::new());
-            *hold = Some(Hold { order, state: State::Tombstone, lines, commands, at: now });
-        }
+        None => *hold = Some(Hold::new(order, State::Tombstone, now)),
         Some(hold) => match hold.state {
-            State::Open => {
-                stock.release(&hold.lines)?;
-                hold.state = State::Released;
-                hold.at = now;
-            }
+            State::Open => hold.give_back(stock, now)?,
+            State::Allocated | State::Shipped => return Err(impossible("ReleaseStock", order, Some(hold)).into()),
             State::Released | State::Refused(_) | State::Tombstone => {}
         },
     }
     Ok(Answer::Released)
 }
 
+/// The pivot of a cancellation: the first piece that has left decides.
+fn take_back(hold: Option<&mut Hold>, order: OrderId, stock: &mut Stock, now: Timestamp) -> Result<Answer, HoldError> {
+    let Some(hold) = hold else { return Err(impossible("ReclaimStock", order, None).into()) };
+    match hold.state {
+        State::Open | State::Allocated | State::Shipped if hold.has_left() => Ok(Answer::ReclaimRefused),
+        State::Open | State::Allocated | State::Shipped => {
+            hold.give_back(stock, now)?;
+            Ok(Answer::Reclaimed)
+        }
+        State::Released if hold.commands.iter().any(|known| known.answer == Answer::Reclaimed) => Ok(Answer::Reclaimed),
+        State::Released | State::Refused(_) | State::Tombstone => {
+            Err(impossible("ReclaimStock", order, Some(hold)).into())
+        }
+    }
+}
+
+/// The order is confirmed: its warehouses may ship. Says whether that changed anything.
+///
+/// # Errors
+/// [`Impossible`], if nothing was ever held for it.
+pub(crate) fn allocate(hold: Option<&mut Hold>, order: OrderId, now: Timestamp) -> Result<bool, Impossible> {
+    let Some(hold) = hold else { return Err(impossible("OrderConfirmed", order, None)) };
+    match hold.state {
+        State::Open => {
+            hold.state = State::Allocated;
+            hold.at = now;
+            Ok(true)
+        }
+        State::Allocated | State::Shipped | State::Released => Ok(false),
+        State::Refused(_) | State::Tombstone => Err(impossible("OrderConfirmed", order, Some(hold))),
+    }
+}
+
+/// The order is cancelled: nothing may be left of it. Says whether something was, which must not happen. Of what has
+/// left, nothing can be taken back.
+///
+/// # Errors
+/// [`BrokenBooks`]; then nothing of the transaction may be kept.
+pub(crate) fn close(hold: Option<&mut Hold>, stock: &mut Stock, now: Timestamp) -> Result<bool, BrokenBooks> {
+    let Some(hold) = hold else { return Ok(false) };
+    match hold.state {
+        State::Open | State::Allocated => hold.give_back(stock, now)?,
+        // The order may be said to be cancelled twice; it counts once.
+        State::Shipped if !hold.late_cleanup => {}
+        State::Shipped | State::Released | State::Refused(_) | State::Tombstone => return Ok(false),
+    }
+    hold.late_cleanup = true;
+    Ok(true)
+}
+
+fn impossible(message: &'static str, order: OrderId, hold: Option<&Hold>) -> Impossible {
+    Impossible::State { message, order, state: hold.map_or("unknown", |hold| hold.state.name()) }
+}
+
 impl Hold {
+    fn new(order: OrderId, state: State, at: Timestamp) -> Self {
+        let (lines, picks, commands) = (Vec::new(), Vec::new(), Vec::new());
+        Self { order, state, lines, picks, commands, late_cleanup: false, at }
+    }
+
+    /// The SKUs whose stock changes when what is held is let go, or leaves.
+    pub(crate) fn skus(&self) -> impl Iterator<Item = &Sku> {
+        self.picks.iter().map(|pick| &pick.sku)
+    }
+
+    /// Every answer that was given, in the order they were given.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = InventoryEvent> {
+        self.commands.iter().map(|answered| answered.event(self.order))
+    }
+
     fn answered(&self, command: &CommandId) -> Option<&Answered> {
         self.commands.iter().find(|answered| answered.command == *command)
+    }
+
+    fn give_back(&mut self, stock: &mut Stock, now: Timestamp) -> Result<(), BrokenBooks> {
+        stock.release(self.order, &self.picks)?;
+        self.picks.clear();
+        self.state = State::Released;
+        self.at = now;
+        Ok(())
+    }
+}
+
+impl State {
+    /// The word for it in the API.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Allocated => "allocated",
+            Self::Shipped => "shipped",
+            Self::Released => "released",
+            Self::Refused(_) => "refused",
+            Self::Tombstone => "tombstone",
+        }
     }
 }
 
 impl Answered {
     /// The answer as it goes out; the same however often it goes out.
-    pub(crate) fn event(&self, order: OrderId) -> InventoryEvent {
+    fn event(&self, order: OrderId) -> InventoryEvent {
         let (command, at) = (self.command.clone(), self.at);
         match &self.answer {
             Answer::Held => InventoryEvent::StockHeld { command, order, at },
             Answer::Refused(reason) => InventoryEvent::StockRefused { command, order, reason: reason.clone(), at },
             Answer::Released => InventoryEvent::StockReleased { command, order, at },
+            Answer::Reclaimed => InventoryEvent::StockReclaimed { command, order, at },
+            Answer::ReclaimRefused => InventoryEvent::ReclaimRefused { command, order, at },
         }
     }
 }

@@ -3,6 +3,7 @@
 mod holds;
 mod products;
 mod republish;
+mod shipments;
 mod stock;
 
 use axum::{
@@ -19,6 +20,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/products/{sku}", get(products::show).put(products::put))
         .route("/v1/stock/{sku}", get(stock::show))
         .route("/v1/stock/{sku}/receipts", post(stock::receive))
+        .route("/v1/shipments", post(shipments::ship))
         .route("/v1/holds/{order}", get(holds::show))
         .route("/v1/holds/{order}/republish", post(republish::hold))
         .route("/v1/products/{sku}/republish", post(republish::product))

@@ -2,32 +2,39 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `commands` | batches of `HoldStock` and `ReleaseStock` from Kafka |
+//! | `messages` | batches of commands, and of orders' events, from Kafka |
 //! | `writer` | the one stock writer of the process: every transaction that changes stock |
 //! | `decide`, `hold`, `stock` | what becomes of a batch, of one order's hold, of the sums; pure |
-//! | `receive` | pieces come in |
+//! | `request`, `receive`, `ship` | what an operator asks the stock writer for: pieces come in, pieces leave |
 //! | `offer`, `catalogue` | products are created and changed; what a product is, pure |
 //! | `republish` | what was said, sent again |
 //! | `store` | all that knows BSON |
 //! | `http`, `problem` | the API, and what can go wrong there |
+//! | `meters` | what operators see of the stock |
 
 mod catalogue;
-pub mod commands;
 pub mod config;
 mod decide;
 mod hold;
 pub mod http;
+pub mod messages;
+mod meters;
 mod offer;
 mod problem;
 mod receive;
 mod republish;
+mod request;
+mod ship;
 mod stock;
 mod store;
 mod transaction;
 mod writer;
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use axum::extract::FromRef;
+use contracts::Warehouse;
 use messaging::{
     Broker, Pulse,
     consumer::Consumer,
@@ -38,7 +45,7 @@ use service::{clock::Clock, health::Health, tasks::Tasks, topics};
 use tokio::net::TcpListener;
 use web::access::Verifier;
 
-use crate::{commands::Commands, config::Config, writer::Writer};
+use crate::{config::Config, messages::Messages, writer::Writer};
 
 /// What every part of the service needs. Clones share all of it.
 #[derive(Debug, Clone)]
@@ -47,18 +54,26 @@ pub struct App {
     writer: Writer,
     clock: Clock,
     verifier: Verifier,
+    /// Those that pieces can come into.
+    warehouses: Arc<[Warehouse]>,
 }
 
 impl App {
-    /// The service on `db`, and the work of its stock writer, which ends once the last clone of the app is gone.
-    pub fn new(db: Database, clock: Clock, verifier: Verifier) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    /// The service on `db`, and the work of its stock writer, which ends once the last clone of the app is gone. Pieces
+    /// can come into `warehouses`.
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        verifier: Verifier,
+        warehouses: Vec<Warehouse>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (writer, work) = Writer::start(db.clone(), clock.clone());
-        (Self { db, writer, clock, verifier }, work)
+        (Self { db, writer, clock, verifier, warehouses: warehouses.into() }, work)
     }
 
-    /// What handles the commands from Kafka.
-    pub fn commands(&self) -> Commands {
-        Commands::new(self.writer.clone())
+    /// What handles the messages from Kafka.
+    pub fn messages(&self) -> Messages {
+        Messages::new(self.writer.clone())
     }
 }
 
@@ -92,21 +107,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
-    let (app, writing) = App::new(db.clone(), Clock::system(), verifier);
+    let (app, writing) = App::new(db.clone(), Clock::system(), verifier, config.warehouses);
     tasks.spawn("stock writer", async {
         writing.await;
         anyhow::Ok(())
     });
     let offsets = mongo::Offsets::new(db.clone());
     let group = format!("{}{SERVICE}", broker.prefix);
-    let consumer = Consumer::new(broker.clone(), &group, &[commands::TOPIC], offsets, config.batch_max as usize);
+    let consumer = Consumer::new(broker.clone(), &group, &messages::TOPICS, offsets, config.batch_max as usize);
     let consumer = consumer.parked_keys_max(config.parked_keys_max);
     let relay_pulse = Pulse::new();
     let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
     let asked = db.clone();
     let health = health.reaches_database(move || mongo::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
-    tasks.spawn("consumer", consumer.run(app.commands(), stop.clone()));
+    tasks.spawn("consumer", consumer.run(app.messages(), stop.clone()));
     let stop_relay = stop.clone();
     tasks.spawn(
         "relay",

@@ -45,7 +45,7 @@ async fn write(tx: &mut Transaction, offer: &Offer) -> Result<(), StoreError> {
     let product = match offer {
         Offer::New(product) => {
             store::product::insert(tx, product).await?;
-            store::stock::insert_empty(tx, &product.sku).await?;
+            store::stock::insert_empty(tx, &product.sku, product.at).await?;
             product
         }
         Offer::Changed(product) => {

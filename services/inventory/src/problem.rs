@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use contracts::{OrderId, Sku};
+use contracts::{OrderId, Sku, Warehouse};
 use web::problem::{FieldError, Problem, ProblemType, types};
 
-use crate::{catalogue::WrongField, receive::ReceiveError, store::StoreError};
+use crate::{
+    catalogue::WrongField, hold::NotShipped, receive::NoProduct, request::RequestError, ship::Dispatch,
+    store::StoreError,
+};
 
 /// No product has this SKU.
 pub(crate) static UNKNOWN_SKU: ProblemType =
@@ -16,7 +19,33 @@ pub(crate) static UNKNOWN_SKU: ProblemType =
 pub(crate) static UNKNOWN_ORDER: ProblemType =
     ProblemType { slug: "unknown_order", status: StatusCode::NOT_FOUND, title: "Nothing is known of this order" };
 
-/// The key names another receipt.
+/// Pieces cannot come into this warehouse.
+pub(crate) static UNKNOWN_WAREHOUSE: ProblemType = ProblemType {
+    slug: "unknown_warehouse",
+    status: StatusCode::UNPROCESSABLE_ENTITY,
+    title: "There is no such warehouse",
+};
+
+/// The order is not confirmed, or never will be: nothing of it may leave.
+pub(crate) static NOT_ALLOCATED: ProblemType =
+    ProblemType { slug: "not_allocated", status: StatusCode::CONFLICT, title: "Nothing is allocated to this order" };
+
+/// The order was cancelled, and its pieces are back in stock.
+pub(crate) static RELEASED: ProblemType =
+    ProblemType { slug: "released", status: StatusCode::CONFLICT, title: "The stock of this order was released" };
+
+/// Everything has left.
+pub(crate) static ALREADY_SHIPPED: ProblemType =
+    ProblemType { slug: "already_shipped", status: StatusCode::CONFLICT, title: "All of this order is shipped" };
+
+/// What shall leave does not lie there for the order.
+pub(crate) static NOT_IN_WAREHOUSE: ProblemType = ProblemType {
+    slug: "not_in_warehouse",
+    status: StatusCode::CONFLICT,
+    title: "This is not in the warehouse for the order",
+};
+
+/// The key names another receipt, or another shipment.
 pub(crate) static IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
     slug: "idempotency_key_reused",
     status: StatusCode::UNPROCESSABLE_ENTITY,
@@ -43,14 +72,42 @@ pub(crate) fn store(error: StoreError) -> Problem {
     of_store(&error)
 }
 
-pub(crate) fn receive(error: ReceiveError) -> Problem {
-    match &error {
-        ReceiveError::UnknownSku(sku) => unknown_sku(sku),
-        ReceiveError::KeyReused => {
+pub(crate) fn unknown_warehouse(code: &Warehouse, known: &[Warehouse]) -> Problem {
+    let known: Vec<&str> = known.iter().map(Warehouse::as_str).collect();
+    Problem::of(&UNKNOWN_WAREHOUSE, format_args!("There is no warehouse {code}, but {}.", known.join(", ")))
+}
+
+pub(crate) fn receive(error: RequestError<NoProduct>) -> Problem {
+    request(error, |NoProduct(sku)| unknown_sku(&sku))
+}
+
+/// Why `dispatch` was not shipped.
+pub(crate) fn ship(error: RequestError<NotShipped>, dispatch: &Dispatch) -> Problem {
+    let Dispatch { order, warehouse, .. } = dispatch;
+    request(error, |refusal| match refusal {
+        NotShipped::UnknownOrder => unknown_order(*order),
+        NotShipped::NotAllocated(state) => {
+            Problem::of(&NOT_ALLOCATED, format_args!("The hold of order {order} is {state}, not allocated."))
+        }
+        NotShipped::Released => Problem::of(&RELEASED, format_args!("Order {order} gets nothing any more.")),
+        NotShipped::Shipped => Problem::of(&ALREADY_SHIPPED, format_args!("All of order {order} has left.")),
+        NotShipped::NotThere(None) => {
+            Problem::of(&NOT_IN_WAREHOUSE, format_args!("Nothing lies in {warehouse} for order {order}."))
+        }
+        NotShipped::NotThere(Some(sku)) => {
+            Problem::of(&NOT_IN_WAREHOUSE, format_args!("Less of {sku} lies in {warehouse} for order {order}."))
+        }
+    })
+}
+
+fn request<R: std::fmt::Debug>(error: RequestError<R>, refused: impl FnOnce(R) -> Problem) -> Problem {
+    match error {
+        RequestError::Refused(refusal) => refused(refusal),
+        RequestError::KeyReused => {
             Problem::of(&IDEMPOTENCY_KEY_REUSED, "Take a new key, or send the request as it was the first time.")
         }
-        ReceiveError::Store(error) => of_store(error),
-        ReceiveError::Stopped => Problem::unavailable(&error, ASK_AGAIN),
+        RequestError::Store(error) => of_store(&error),
+        RequestError::Stopped => Problem::unavailable(&error, ASK_AGAIN),
     }
 }
 

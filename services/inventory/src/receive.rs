@@ -1,20 +1,14 @@
-//! Pieces come into the warehouse: a use case of the stock writer, which books all receipts that wait in one
-//! transaction.
-//!
-//! The client's idempotency key is the natural key of the receipt, so a request repeated after any crash changes
-//! nothing, however late it comes.
+//! Pieces come into a warehouse: a use case of the stock writer.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
-use contracts::Sku;
+use contracts::{Sku, Warehouse};
 use jiff::Timestamp;
 use messaging::mongo::Transaction;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    request::{Outcome, Request, RequestError, RequestId},
     stock::Stock,
     store::{self, StoreError},
 };
@@ -22,38 +16,20 @@ use crate::{
 /// Pieces that shall come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
-    pub(crate) id: ReceiptId,
+    pub(crate) id: RequestId,
     pub(crate) sku: Sku,
+    pub(crate) warehouse: Warehouse,
     pub(crate) pieces: Pieces,
 }
 
 /// Pieces that came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Receipt {
-    pub(crate) id: ReceiptId,
+    pub(crate) id: RequestId,
     pub(crate) sku: Sku,
+    pub(crate) warehouse: Warehouse,
     pub(crate) pieces: Pieces,
     pub(crate) at: Timestamp,
-}
-
-/// Names a receipt: who sent it, and the key they gave it. So one principal's keys never meet another's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct ReceiptId(Box<str>);
-
-impl ReceiptId {
-    /// The receipt the operator calls `key`.
-    pub(crate) fn of_operator(key: &str) -> Self {
-        Self(format!("operator/{key}").into())
-    }
-
-    /// As it was stored.
-    pub(crate) fn stored(id: String) -> Self {
-        Self(id.into())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// How many pieces come in at once: 1 to 1,000,000.
@@ -88,58 +64,42 @@ impl From<Pieces> for u32 {
     }
 }
 
-/// Why a delivery was not booked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum ReceiveError {
-    #[error("there is no product {0}")]
-    UnknownSku(Sku),
-    #[error("the key was used for another receipt")]
-    KeyReused,
-    /// The receipts of one transaction share its failure.
-    #[error("the receipt could not be booked")]
-    Store(#[source] Arc<StoreError>),
-    #[error("the stock writer has stopped")]
-    Stopped,
-}
+/// There is no product with this SKU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoProduct(pub(crate) Sku);
 
-/// Books all of `deliveries` in `tx`, and says of each what came of it.
-///
-/// # Errors
-/// [`StoreError`]; then nothing may be committed.
-pub(crate) async fn receive(
-    tx: &mut Transaction,
-    deliveries: &[Delivery],
-    now: Timestamp,
-) -> Result<Vec<Result<Receipt, ReceiveError>>, StoreError> {
-    let ids: Vec<&ReceiptId> = deliveries.iter().map(|delivery| &delivery.id).collect();
-    let mut booked = store::movement::load(tx, &ids).await?;
-    let skus: BTreeSet<Sku> = deliveries.iter().map(|delivery| delivery.sku.clone()).collect();
-    let mut stock = store::stock::load(tx, &skus).await?;
-    let (outcomes, new) = book(deliveries, &mut booked, &mut stock, now);
-    store::stock::write(tx, &stock).await?;
-    store::movement::insert(tx, &new).await?;
-    Ok(outcomes)
-}
+impl Request for Delivery {
+    type Booked = Receipt;
+    type Refusal = NoProduct;
 
-type Booked = (Vec<Result<Receipt, ReceiveError>>, Vec<Receipt>);
+    async fn book(tx: &mut Transaction, deliveries: &[Self], now: Timestamp) -> Result<Vec<Outcome<Self>>, StoreError> {
+        let ids: Vec<&RequestId> = deliveries.iter().map(|delivery| &delivery.id).collect();
+        let mut booked = store::receipt::load(tx, &ids).await?;
+        let skus: BTreeSet<Sku> = deliveries.iter().map(|delivery| delivery.sku.clone()).collect();
+        let mut stock = store::stock::load(tx, &skus).await?;
+        let (outcomes, new) = receive(deliveries, &mut booked, &mut stock, now);
+        store::stock::write(tx, &stock, now).await?;
+        store::receipt::insert(tx, &new).await?;
+        Ok(outcomes)
+    }
+}
 
 /// The outcome of each delivery, and the receipts that are new. Pure.
-fn book(
+fn receive(
     deliveries: &[Delivery],
-    booked: &mut HashMap<ReceiptId, Receipt>,
+    booked: &mut HashMap<RequestId, Receipt>,
     stock: &mut Stock,
     now: Timestamp,
-) -> Booked {
+) -> (Vec<Outcome<Delivery>>, Vec<Receipt>) {
     let mut new = Vec::new();
     let mut outcome = |delivery: &Delivery| {
-        let Delivery { id, sku, pieces } = delivery.clone();
-        match booked.get(&id) {
-            Some(receipt) if receipt.sku == sku && receipt.pieces == pieces => return Ok(receipt.clone()),
-            Some(_) => return Err(ReceiveError::KeyReused),
-            None => {}
+        let Delivery { id, sku, warehouse, pieces } = delivery.clone();
+        if let Some(before) = booked.get(&id) {
+            let same = (&before.sku, &before.warehouse, before.pieces) == (&sku, &warehouse, pieces);
+            return if same { Ok(before.clone()) } else { Err(RequestError::KeyReused) };
         }
-        stock.receive(&sku, pieces.get()).map_err(|_unknown| ReceiveError::UnknownSku(sku.clone()))?;
-        let receipt = Receipt { id: id.clone(), sku, pieces, at: now };
+        let receipt = Receipt { id: id.clone(), sku, warehouse, pieces, at: now };
+        stock.receive(&receipt).map_err(|_unknown| RequestError::Refused(NoProduct(receipt.sku.clone())))?;
         booked.insert(id, receipt.clone());
         new.push(receipt.clone());
         Ok(receipt)
@@ -151,37 +111,40 @@ fn book(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stock::Level;
+    use crate::stock::{Level, tests::levels};
 
-    fn delivery(key: &str, sku: &str, pieces: u32) -> Delivery {
+    fn delivery(key: &str, sku: &str, warehouse: &str, pieces: u32) -> Delivery {
         let pieces = pieces.try_into().unwrap();
-        Delivery { id: ReceiptId::of_operator(key), sku: sku.parse().unwrap(), pieces }
+        let (sku, warehouse) = (sku.parse().unwrap(), warehouse.parse().unwrap());
+        Delivery { id: RequestId::of_operator(key), sku, warehouse, pieces }
     }
 
     #[test]
     fn a_key_books_once_also_within_one_transaction() {
         let mug: Sku = "MUG".parse().unwrap();
-        let mut stock: Stock = [(mug.clone(), Level { on_hand: 1, held: 1 })].into_iter().collect();
+        let mut stock: Stock = [(mug.clone(), levels(&[("LYON", 1, 1)]))].into_iter().collect();
         let deliveries = [
-            delivery("a", "MUG", 5),
-            delivery("a", "MUG", 5),
-            delivery("a", "MUG", 6),
-            delivery("a", "CUP", 5),
-            delivery("b", "CUP", 1),
-            delivery("c", "MUG", 2),
+            delivery("a", "MUG", "LYON", 5),
+            delivery("a", "MUG", "LYON", 5),
+            delivery("a", "MUG", "LYON", 6),
+            delivery("a", "MUG", "MILAN", 5),
+            delivery("a", "CUP", "LYON", 5),
+            delivery("b", "CUP", "LYON", 1),
+            delivery("c", "MUG", "MILAN", 2),
         ];
-        let (outcomes, new) = book(&deliveries, &mut HashMap::new(), &mut stock, Timestamp::UNIX_EPOCH);
+        let (outcomes, new) = receive(&deliveries, &mut HashMap::new(), &mut stock, Timestamp::UNIX_EPOCH);
         let said: Vec<&str> = outcomes
             .iter()
             .map(|outcome| match outcome {
                 Ok(_) => "booked",
-                Err(ReceiveError::KeyReused) => "key reused",
-                Err(ReceiveError::UnknownSku(_)) => "unknown",
-                Err(ReceiveError::Store(_) | ReceiveError::Stopped) => "failed",
+                Err(RequestError::KeyReused) => "key reused",
+                Err(RequestError::Refused(NoProduct(_))) => "unknown",
+                Err(RequestError::Store(_) | RequestError::Stopped) => "failed",
             })
             .collect();
-        assert_eq!(said, ["booked", "booked", "key reused", "key reused", "unknown", "booked"]);
+        assert_eq!(said, ["booked", "booked", "key reused", "key reused", "key reused", "unknown", "booked"]);
         assert_eq!(new.len(), 2);
-        assert_eq!(stock.level(&mug), Some(Level { on_hand: 8, held: 1 }));
+        assert_eq!(stock.level_in(&mug, "LYON"), Level { on_hand: 6, held: 1 });
+        assert_eq!(stock.level_in(&mug, "MILAN"), Level { on_hand: 2, held: 0 });
     }
 }

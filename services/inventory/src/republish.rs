@@ -7,6 +7,7 @@ use service::message::outgoing;
 
 use crate::{
     App,
+    hold::Hold,
     store::{self, StoreError},
     transaction::{self, Tries},
 };
@@ -14,7 +15,7 @@ use crate::{
 /// Whose messages.
 #[derive(Debug, Clone)]
 pub(crate) enum Of {
-    /// Every answer about an order's hold, in the order they were given.
+    /// Every answer about an order's hold, in the order they were given, and every shipment.
     Hold(OrderId),
     /// A product as it is now.
     Product(Sku),
@@ -52,8 +53,11 @@ async fn put(tx: &mut Transaction, of: &Of) -> Result<usize, StoreError> {
     let messages: Vec<Outgoing> = match of {
         Of::Hold(order) => {
             let holds = store::hold::load(tx, &[*order].into()).await?;
+            let shipments = store::shipment::of_order(tx, *order).await?;
+            let shipped = shipments.iter().map(|shipment| outgoing(&shipment.event()));
             // An answer that is given right now may stand before or behind these: whoever waits for it knows its command.
-            holds.answers(*order).iter().map(outgoing).collect()
+            let answers = holds.get(*order).into_iter().flat_map(Hold::answers);
+            answers.map(|answer| outgoing(&answer)).chain(shipped).collect()
         }
         Of::Product(sku) => {
             let product = store::product::load(tx, sku).await?;

@@ -5,11 +5,14 @@
 //! | [`product`] | a product as it is now |
 //! | [`stock`] | how much of a SKU there is; apart from the product, so that a new price and a hold never collide |
 //! | [`hold`] | what inventory knows of an order, with the answer to each of its commands |
-//! | [`movement`] | pieces that came in; append-only |
+//! | [`movement`] | what one transaction made of the stock of a SKU, and why; append-only |
+//! | [`receipt`], [`shipment`] | pieces that came in, and that left, by the key of the request; append-only |
 
 pub(crate) mod hold;
 pub(crate) mod movement;
 pub(crate) mod product;
+pub(crate) mod receipt;
+pub(crate) mod shipment;
 pub(crate) mod stock;
 
 use std::time::Duration;
@@ -23,6 +26,8 @@ use mongodb::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::stock::BrokenBooks;
+
 /// The server's code for a collection that exists, from MongoDB's `error_codes.yml`.
 const NAMESPACE_EXISTS: i32 = 48;
 
@@ -32,6 +37,9 @@ pub(crate) enum StoreError {
     /// What was read is not what is stored by now: another writer was first.
     #[error("another writer was first")]
     Outrun,
+    /// What is stored contradicts itself.
+    #[error(transparent)]
+    BrokenBooks(#[from] BrokenBooks),
     /// The database would not, or could not.
     #[error("the database could not do it")]
     Mongo(#[from] mongodb::error::Error),
@@ -42,6 +50,7 @@ impl StoreError {
     pub(crate) fn is_conflict(&self) -> bool {
         match self {
             Self::Outrun => true,
+            Self::BrokenBooks(_) => false,
             Self::Mongo(error) => is_conflict(error),
         }
     }
@@ -49,7 +58,7 @@ impl StoreError {
     /// The database cannot be reached: later will do.
     pub(crate) fn is_away(&self) -> bool {
         match self {
-            Self::Outrun => false,
+            Self::Outrun | Self::BrokenBooks(_) => false,
             Self::Mongo(error) => matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. } | ErrorKind::Io(_)),
         }
     }
@@ -94,7 +103,11 @@ pub(crate) async fn prepare(db: &Database) -> mongodb::error::Result<()> {
     create(db, product::COLLECTION, doc! {}).await?;
     create(db, stock::COLLECTION, stock::validator()).await?;
     create(db, hold::COLLECTION, hold::validator()).await?;
-    create(db, movement::COLLECTION, movement::validator()).await
+    create(db, movement::COLLECTION, movement::validator()).await?;
+    create(db, receipt::COLLECTION, receipt::validator()).await?;
+    create(db, shipment::COLLECTION, shipment::validator()).await?;
+    db.collection::<Document>(shipment::COLLECTION).create_index(shipment::index()).await?;
+    Ok(())
 }
 
 /// More documents than any reply has.

@@ -1,28 +1,34 @@
 //! The one stock writer of the process.
 //!
-//! Everything that changes stock comes through here: batches of commands, and receipts. So within a process nobody
+//! Everything that changes stock comes through here: batches of messages, receipts, shipments. So within a process nobody
 //! quarrels about a SKU. Several processes may quarrel; then one of them is first, and the others try the whole
 //! transaction again after a short random while. It is never cut in halves: the first to write a SKU always gets
 //! through, so there is always progress, and a batch stays one transaction, as the consumer's offsets want it.
 //!
-//! A batch of commands has a transaction of its own, for it may turn out to be fenced; all receipts that wait share one.
+//! A batch of messages has a transaction of its own, for it may turn out to be fenced; all receipts that wait share one,
+//! and so do all shipments.
 
 use std::{mem, sync::Arc};
 
+use contracts::OrderId;
 use messaging::{HandleError, mongo::Transaction};
 use mongodb::Database;
 use service::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    commands::{self, CommandBatch},
-    receive::{self, Delivery, Receipt, ReceiveError},
+    messages::{self, DecodedBatch},
+    meters,
+    receive::Delivery,
+    request::{Outcome, Request, RequestError},
+    ship::Dispatch,
     store::{self, StoreError},
     transaction::{self, Tries},
 };
 
-/// Jobs that may wait before whoever brings another has to wait as well; also the most receipts in one transaction.
+/// Jobs that may wait before whoever brings another has to wait as well; also the most requests in one transaction.
 const WAITING_MAX: usize = 256;
+
 /// Brings jobs to the stock writer.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
@@ -31,11 +37,13 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 enum Job {
-    Obey(CommandBatch, oneshot::Sender<Result<(), HandleError>>),
-    Receive(Delivery, oneshot::Sender<Result<Receipt, ReceiveError>>),
+    TakeIn(DecodedBatch, oneshot::Sender<Result<(), HandleError>>),
+    Receive(Waiting<Delivery>),
+    Ship(Waiting<Dispatch>),
 }
 
-type WaitingReceipt = (Delivery, oneshot::Sender<Result<Receipt, ReceiveError>>);
+/// A request, and who waits for what comes of it.
+type Waiting<R> = (R, oneshot::Sender<Outcome<R>>);
 
 impl Writer {
     /// A writer, and its work, which goes on until the last clone of the writer is dropped.
@@ -44,53 +52,65 @@ impl Writer {
         (Self { jobs }, work(db, clock, waiting))
     }
 
-    /// Obeys a batch of commands, all of it or nothing.
-    pub(crate) async fn obey(&self, batch: CommandBatch) -> Result<(), HandleError> {
+    /// Takes in a batch of messages, all of it or nothing.
+    pub(crate) async fn take_in(&self, batch: DecodedBatch) -> Result<(), HandleError> {
         let (done, answer) = oneshot::channel();
         let stopped = || HandleError::Ours("the stock writer has stopped".into());
-        self.jobs.send(Job::Obey(batch, done)).await.map_err(|_| stopped())?;
+        self.jobs.send(Job::TakeIn(batch, done)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 
     /// Books a delivery, once.
-    pub(crate) async fn receive(&self, delivery: Delivery) -> Result<Receipt, ReceiveError> {
+    pub(crate) async fn receive(&self, delivery: Delivery) -> Outcome<Delivery> {
+        self.ask(delivery, Job::Receive).await
+    }
+
+    /// Ships what is allocated, once.
+    pub(crate) async fn ship(&self, dispatch: Dispatch) -> Outcome<Dispatch> {
+        self.ask(dispatch, Job::Ship).await
+    }
+
+    async fn ask<R: Request>(&self, request: R, job: impl FnOnce(Waiting<R>) -> Job) -> Outcome<R> {
         let (done, answer) = oneshot::channel();
-        self.jobs.send(Job::Receive(delivery, done)).await.map_err(|_| ReceiveError::Stopped)?;
-        answer.await.map_err(|_| ReceiveError::Stopped)?
+        self.jobs.send(job((request, done))).await.map_err(|_| RequestError::Stopped)?;
+        answer.await.map_err(|_| RequestError::Stopped)?
     }
 }
 
 async fn work(db: Database, clock: Clock, mut waiting: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(WAITING_MAX);
     while waiting.recv_many(&mut jobs, WAITING_MAX).await > 0 {
-        let mut receipts: Vec<WaitingReceipt> = Vec::new();
+        let (mut deliveries, mut dispatches) = (Vec::new(), Vec::new());
         for job in mem::take(&mut jobs) {
             match job {
                 // Who asked may have gone; the work is done all the same.
-                Job::Obey(batch, done) => drop(done.send(obey(&db, &clock, &batch).await)),
-                Job::Receive(delivery, done) => receipts.push((delivery, done)),
+                Job::TakeIn(batch, done) => drop(done.send(take_in(&db, &clock, &batch).await)),
+                Job::Receive(waiting) => deliveries.push(waiting),
+                Job::Ship(waiting) => dispatches.push(waiting),
             }
         }
-        if !receipts.is_empty() {
-            receive(&db, &clock, receipts).await;
-        }
+        book(&db, &clock, deliveries).await;
+        book(&db, &clock, dispatches).await;
     }
 }
 
-async fn obey(db: &Database, clock: &Clock, batch: &CommandBatch) -> Result<(), HandleError> {
+async fn take_in(db: &Database, clock: &Clock, batch: &DecodedBatch) -> Result<(), HandleError> {
     let mut tries = Tries::first();
     loop {
-        match try_to_obey(db, clock, batch).await {
+        match try_to_take_in(db, clock, batch).await {
             Err(error) if is_conflict(&error) && tries.again().await => {}
-            outcome => return outcome,
+            outcome => return outcome.map(|late| meters::late(&late)),
         }
     }
 }
 
-async fn try_to_obey(db: &Database, clock: &Clock, batch: &CommandBatch) -> Result<(), HandleError> {
+async fn try_to_take_in(db: &Database, clock: &Clock, batch: &DecodedBatch) -> Result<Vec<OrderId>, HandleError> {
     let mut tx = Transaction::begin(db).await?;
-    match commands::obey(&mut tx, batch, transaction::now(clock)).await {
-        Ok(()) => Ok(tx.commit().await?),
+    match messages::take_in(&mut tx, batch, transaction::now(clock)).await {
+        Ok(late) => {
+            tx.commit().await?;
+            Ok(late)
+        }
         Err(error) => {
             transaction::abort(tx).await;
             Err(error)
@@ -112,11 +132,14 @@ fn is_conflict(error: &HandleError) -> bool {
     }
 }
 
-async fn receive(db: &Database, clock: &Clock, receipts: Vec<WaitingReceipt>) {
-    let (deliveries, waiting): (Vec<Delivery>, Vec<_>) = receipts.into_iter().unzip();
+async fn book<R: Request>(db: &Database, clock: &Clock, waiting: Vec<Waiting<R>>) {
+    if waiting.is_empty() {
+        return;
+    }
+    let (requests, waiting): (Vec<R>, Vec<_>) = waiting.into_iter().unzip();
     let mut tries = Tries::first();
     let outcomes = loop {
-        match try_to_receive(db, clock, &deliveries).await {
+        match try_to_book(db, clock, &requests).await {
             Err(error) if error.is_conflict() && tries.again().await => {}
             outcomes => break outcomes,
         }
@@ -125,18 +148,14 @@ async fn receive(db: &Database, clock: &Clock, receipts: Vec<WaitingReceipt>) {
         Ok(outcomes) => waiting.into_iter().zip(outcomes).for_each(|(done, outcome)| drop(done.send(outcome))),
         Err(error) => {
             let error = Arc::new(error);
-            waiting.into_iter().for_each(|done| drop(done.send(Err(ReceiveError::Store(error.clone())))));
+            waiting.into_iter().for_each(|done| drop(done.send(Err(RequestError::Store(error.clone())))));
         }
     }
 }
 
-async fn try_to_receive(
-    db: &Database,
-    clock: &Clock,
-    deliveries: &[Delivery],
-) -> Result<Vec<Result<Receipt, ReceiveError>>, StoreError> {
+async fn try_to_book<R: Request>(db: &Database, clock: &Clock, requests: &[R]) -> Result<Vec<Outcome<R>>, StoreError> {
     let mut tx = Transaction::begin(db).await?;
-    match receive::receive(&mut tx, deliveries, transaction::now(clock)).await {
+    match R::book(&mut tx, requests, transaction::now(clock)).await {
         Ok(outcomes) => {
             tx.commit().await?;
             Ok(outcomes)

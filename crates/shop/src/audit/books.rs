@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     messages::{self, Partition},
+    stock::{Hold, Movement, Shipment, Stock},
     witness::{Outcome, Witness},
 };
 
@@ -54,6 +55,7 @@ pub struct Books {
     pub(super) stock: Vec<Stock>,
     pub(super) movements: Vec<Movement>,
     pub(super) holds: BTreeMap<Uuid, Hold>,
+    pub(super) shipments: Vec<Shipment>,
     pub(super) payments: BTreeMap<Uuid, Payment>,
     pub(super) entries: Vec<Entry>,
     pub(super) postings: Vec<Posting>,
@@ -91,43 +93,6 @@ pub(super) struct Saga {
     pub(super) state: String,
     /// The number of the newest entry of its log, as the saga itself has it.
     pub(super) seq: i32,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Stock {
-    #[serde(rename = "_id")]
-    pub(super) sku: String,
-    pub(super) on_hand: i64,
-    pub(super) held: i64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Movement {
-    pub(super) kind: String,
-    pub(super) sku: String,
-    pub(super) pieces: i64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Hold {
-    #[serde(rename = "_id")]
-    pub(super) order: mongodb::bson::Uuid,
-    pub(super) state: HoldState,
-    pub(super) lines: Vec<HoldLine>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) enum HoldState {
-    Open,
-    Released,
-    Refused(serde::de::IgnoredAny),
-    Tombstone,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub(super) struct HoldLine {
-    pub(super) sku: String,
-    pub(super) quantity: i64,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -178,7 +143,8 @@ impl Stores {
         Ok(stores)
     }
 
-    /// Waits until no saga is running, at most for `at_most`. Gives back how many still are.
+    /// Waits until no saga is running and what inventory and the order service tell each other has come, at most for
+    /// `at_most`. Gives back how many sagas still run.
     ///
     /// # Errors
     /// Whatever the database says.
@@ -187,11 +153,22 @@ impl Stores {
         loop {
             let running: i64 =
                 sqlx::query_scalar("select count(*) from saga where state = 'running'").fetch_one(&self.orders).await?;
-            if running == 0 || tokio::time::Instant::now() >= deadline {
+            let settled = running == 0 && self.stock_is_settled().await?;
+            if settled || tokio::time::Instant::now() >= deadline {
                 return Ok(running);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Once no saga runs, an open hold waits to hear that its order is confirmed, and a shipment that the order service
+    /// does not know of is on its way there.
+    async fn stock_is_settled(&self) -> anyhow::Result<bool> {
+        let open = self.inventory.collection::<Document>("hold").count_documents(doc! { "state": "Open" }).await?;
+        let shipped = self.inventory.collection::<Document>("shipment").count_documents(doc! {}).await?;
+        let known = "select coalesce(sum(json_array_length(shipments)), 0) from orders";
+        let known: i64 = sqlx::query_scalar(known).fetch_one(&self.orders).await?;
+        Ok(open == 0 && u64::try_from(known).is_ok_and(|known| known >= shipped))
     }
 
     /// Reads everything.
@@ -224,6 +201,7 @@ impl Stores {
                 .await?,
             stock: self.documents("stock").await?,
             movements: self.documents("movement").await?,
+            shipments: self.documents("shipment").await?,
             holds: holds.into_iter().map(|hold| (Uuid::from_bytes(hold.order.bytes()), hold)).collect(),
             payments: payments.into_iter().map(|payment| (payment.order_id, payment)).collect(),
             entries: rows(&self.billing, ENTRIES).await?,

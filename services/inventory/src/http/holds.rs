@@ -16,7 +16,9 @@ use web::{
 use crate::{
     App,
     hold::{Answer, Answered, Hold, State as HoldState},
-    problem, store,
+    problem,
+    stock::Pick,
+    store,
 };
 
 /// What inventory knows of an order.
@@ -27,6 +29,8 @@ pub(super) struct HoldView {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<StockRefusal>,
     lines: Vec<StockLine>,
+    /// What lies in the warehouses for the order.
+    picks: Vec<Pick>,
     commands: Vec<CommandView>,
     at: Timestamp,
 }
@@ -53,15 +57,18 @@ pub(super) async fn show(
 
 impl From<Hold> for HoldView {
     fn from(hold: Hold) -> Self {
-        let Hold { order, state, lines, commands, at } = hold;
-        let (state, reason) = match state {
-            HoldState::Open => ("open", None),
-            HoldState::Released => ("released", None),
-            HoldState::Refused(reason) => ("refused", Some(reason)),
-            HoldState::Tombstone => ("tombstone", None),
+        let Hold { order, state, lines, picks, commands, late_cleanup: _, at } = hold;
+        let name = state.name();
+        let reason = match state {
+            HoldState::Refused(reason) => Some(reason),
+            HoldState::Open
+            | HoldState::Allocated
+            | HoldState::Shipped
+            | HoldState::Released
+            | HoldState::Tombstone => None,
         };
         let commands = commands.into_iter().map(CommandView::from).collect();
-        Self { order, state, reason, lines, commands, at }
+        Self { order, state: name, reason, lines, picks, commands, at }
     }
 }
 
@@ -72,6 +79,8 @@ impl From<Answered> for CommandView {
             Answer::Held => ("held", None),
             Answer::Refused(reason) => ("refused", Some(reason)),
             Answer::Released => ("released", None),
+            Answer::Reclaimed => ("reclaimed", None),
+            Answer::ReclaimRefused => ("reclaim_refused", None),
         };
         Self { id, answer, reason, at }
     }

@@ -1,52 +1,89 @@
 //! `/v1/stock`.
 
 use axum::{extract::State, http::StatusCode};
-use contracts::Sku;
+use contracts::{Sku, Warehouse};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use web::{
     access::{Operator, Principal},
-    extract::{IdempotencyKey, Json, Path},
+    extract::{IdempotencyKey, Json, Path, Query},
     problem::Problem,
 };
 
 use crate::{
     App, problem,
-    receive::{Delivery, Pieces, ReceiptId},
+    receive::{Delivery, Pieces},
+    request::RequestId,
+    stock::{self, Level, Levels},
     store,
 };
 
+/// As of when.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AsOf {
+    /// Now if it does not say.
+    as_of: Option<Timestamp>,
+}
+
+/// How much there is of one SKU, all warehouses together, and in each that it was ever in.
 #[derive(Serialize)]
 pub(super) struct StockView {
     sku: Sku,
+    #[serde(flatten)]
+    total: LevelView,
+    warehouses: Vec<WarehouseView>,
+    /// Since when it is like this: asked as of then, the answer is this one for ever. Missing before anything came in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct LevelView {
     on_hand: i64,
     held: i64,
     available: i64,
+}
+
+#[derive(Serialize)]
+struct WarehouseView {
+    warehouse: Warehouse,
+    #[serde(flatten)]
+    level: LevelView,
 }
 
 /// Pieces that came in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceivePieces {
+    warehouse: Warehouse,
     pieces: Pieces,
 }
 
 #[derive(Serialize)]
 pub(super) struct ReceiptView {
     sku: Sku,
+    warehouse: Warehouse,
     pieces: Pieces,
     at: Timestamp,
 }
 
-/// How much there is of one SKU.
+/// How much there is of one SKU, or was at some time. Before anything came in there was nothing.
 pub(super) async fn show(
     State(app): State<App>,
     _: Principal,
     Path(sku): Path<Sku>,
+    Query(AsOf { as_of }): Query<AsOf>,
 ) -> Result<Json<StockView>, Problem> {
-    let level = store::stock::level(&app.db, &sku).await.map_err(problem::store)?;
-    let level = level.ok_or_else(|| problem::unknown_sku(&sku))?;
-    Ok(Json(StockView { sku, on_hand: level.on_hand, held: level.held, available: level.available() }))
+    let now = store::stock::levels(&app.db, &sku).await.map_err(problem::store)?;
+    let now = now.ok_or_else(|| problem::unknown_sku(&sku))?;
+    let levels = match as_of {
+        Some(as_of) if as_of < now.at => {
+            store::movement::levels_at(&app.db, &sku, as_of).await.map_err(problem::store)?
+        }
+        Some(_) | None => Some(now),
+    };
+    Ok(Json(StockView::of(sku, levels)))
 }
 
 /// Books pieces that came in. Repeating a request with the same key returns the first answer.
@@ -57,8 +94,28 @@ pub(super) async fn receive(
     key: IdempotencyKey,
     Json(request): Json<ReceivePieces>,
 ) -> Result<(StatusCode, Json<ReceiptView>), Problem> {
-    let delivery = Delivery { id: ReceiptId::of_operator(key.as_str()), sku, pieces: request.pieces };
+    let ReceivePieces { warehouse, pieces } = request;
+    if !app.warehouses.contains(&warehouse) {
+        return Err(problem::unknown_warehouse(&warehouse, &app.warehouses));
+    }
+    let delivery = Delivery { id: RequestId::of_operator(key.as_str()), sku, warehouse, pieces };
     let receipt = app.writer.receive(delivery).await.map_err(problem::receive)?;
-    let view = ReceiptView { sku: receipt.sku, pieces: receipt.pieces, at: receipt.at };
+    let view = ReceiptView { sku: receipt.sku, warehouse: receipt.warehouse, pieces: receipt.pieces, at: receipt.at };
     Ok((StatusCode::CREATED, Json(view)))
+}
+
+impl StockView {
+    fn of(sku: Sku, levels: Option<Levels>) -> Self {
+        let at = levels.as_ref().map(|levels| levels.at);
+        let warehouses = levels.map(|levels| levels.warehouses).unwrap_or_default();
+        let total = stock::total(&warehouses).into();
+        let warehouse = |(warehouse, level): (Warehouse, Level)| WarehouseView { warehouse, level: level.into() };
+        Self { sku, total, warehouses: warehouses.into_iter().map(warehouse).collect(), at }
+    }
+}
+
+impl From<Level> for LevelView {
+    fn from(level: Level) -> Self {
+        Self { on_hand: level.on_hand, held: level.held, available: level.available() }
+    }
 }

@@ -1,6 +1,6 @@
 //! Holds: one document per order.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Not};
 
 use bson::{Document, doc};
 use contracts::{CommandId, OrderId, Quantity, Sku, inventory::StockLine};
@@ -12,6 +12,7 @@ use super::StoreError;
 use crate::{
     decide::Holds,
     hold::{Answer, Answered, Hold, State},
+    stock::Pick,
 };
 
 pub(crate) const COLLECTION: &str = "hold";
@@ -22,12 +23,15 @@ struct Stored {
     order: bson::Uuid,
     state: State,
     lines: Vec<StoredLine>,
+    picks: Vec<Pick>,
     commands: Vec<StoredCommand>,
+    #[serde(default, skip_serializing_if = "Not::not")]
+    late_cleanup: bool,
     at: bson::DateTime,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredLine {
+pub(super) struct StoredLine {
     sku: Sku,
     quantity: Quantity,
 }
@@ -42,8 +46,11 @@ struct StoredCommand {
 /// What the audit counts on: a hold has lines and commands.
 pub(super) fn validator() -> Document {
     doc! { "$jsonSchema": {
-        "required": ["state", "lines", "commands", "at"],
-        "properties": { "lines": { "bsonType": "array" }, "commands": { "bsonType": "array", "minItems": 1 } },
+        "required": ["state", "lines", "picks", "commands", "at"],
+        "properties": {
+            "lines": { "bsonType": "array" }, "picks": { "bsonType": "array" },
+            "commands": { "bsonType": "array", "minItems": 1 },
+        },
     } }
 }
 
@@ -62,8 +69,22 @@ pub(crate) async fn write(tx: &mut Transaction, holds: &Holds) -> Result<(), Sto
     let new: Vec<Stored> = holds.added().map(Stored::from).collect();
     tx.insert(COLLECTION, &new).await?;
     let altered: Vec<Statement> = holds.altered().map(replacement).collect::<Result<_, _>>()?;
-    let matched = tx.update(COLLECTION, &altered).await?;
-    if matched == altered.len() as u64 { Ok(()) } else { Err(StoreError::Outrun) }
+    let mut matched = tx.update(COLLECTION, &altered).await?;
+    let allocated: Vec<&Hold> = holds.allocated().collect();
+    matched += allocate(tx, &allocated).await?;
+    if matched == (altered.len() + allocated.len()) as u64 { Ok(()) } else { Err(StoreError::Outrun) }
+}
+
+/// All that one transaction has allocated, in one statement. It gives the number of those that are there.
+async fn allocate(tx: &mut Transaction, holds: &[&Hold]) -> Result<u64, StoreError> {
+    let Some(first) = holds.first() else { return Ok(0) };
+    let ids: Vec<bson::Uuid> = holds.iter().map(|hold| hold.order.as_uuid().into()).collect();
+    let state = bson::serialize_to_bson(&first.state).map_err(mongodb::error::Error::from)?;
+    let change = doc! { "$set": { "state": state, "at": bson::DateTime::from_jiff(first.at) } };
+    let (session, db) = tx.parts();
+    let collection = db.collection::<Stored>(COLLECTION);
+    let update = collection.update_many(doc! { "_id": { "$in": ids } }, change).session(session).await?;
+    Ok(update.matched_count)
 }
 
 fn replacement(hold: &Hold) -> mongodb::error::Result<Statement> {
@@ -81,7 +102,6 @@ pub(crate) async fn find(db: &Database, order: OrderId) -> Result<Option<Hold>, 
 
 impl From<&Hold> for Stored {
     fn from(hold: &Hold) -> Self {
-        let line = |line: &StockLine| StoredLine { sku: line.sku.clone(), quantity: line.quantity };
         let command = |answered: &Answered| StoredCommand {
             id: answered.command.clone(),
             answer: answered.answer.clone(),
@@ -90,8 +110,10 @@ impl From<&Hold> for Stored {
         Self {
             order: hold.order.as_uuid().into(),
             state: hold.state.clone(),
-            lines: hold.lines.iter().map(line).collect(),
+            lines: hold.lines.iter().map(StoredLine::from).collect(),
+            picks: hold.picks.clone(),
             commands: hold.commands.iter().map(command).collect(),
+            late_cleanup: hold.late_cleanup,
             at: bson::DateTime::from_jiff(hold.at),
         }
     }
@@ -99,15 +121,28 @@ impl From<&Hold> for Stored {
 
 impl From<Stored> for Hold {
     fn from(stored: Stored) -> Self {
-        let line = |line: StoredLine| StockLine { sku: line.sku, quantity: line.quantity };
         let command =
             |command: StoredCommand| Answered { command: command.id, answer: command.answer, at: command.at.to_jiff() };
         Self {
             order: stored.order.to_uuid_1().into(),
             state: stored.state,
-            lines: stored.lines.into_iter().map(line).collect(),
+            lines: stored.lines.into_iter().map(StoredLine::into).collect(),
+            picks: stored.picks,
             commands: stored.commands.into_iter().map(command).collect(),
+            late_cleanup: stored.late_cleanup,
             at: stored.at.to_jiff(),
         }
+    }
+}
+
+impl From<&StockLine> for StoredLine {
+    fn from(line: &StockLine) -> Self {
+        Self { sku: line.sku.clone(), quantity: line.quantity }
+    }
+}
+
+impl From<StoredLine> for StockLine {
+    fn from(StoredLine { sku, quantity }: StoredLine) -> Self {
+        Self { sku, quantity }
     }
 }

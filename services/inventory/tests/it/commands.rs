@@ -142,8 +142,9 @@ async fn messages_of_one_order_are_obeyed_in_the_order_of_the_log() {
 async fn the_database_itself_refuses_to_hold_more_than_there_is() {
     let world = World::with_stock(&[("MUG", 2)]).await;
     let stock = world.db.collection::<bson::Document>("stock");
-    for wrong in [doc! { "held": 3_i64 }, doc! { "held": -1_i64 }, doc! { "on_hand": -1_i64 }] {
-        let refused = stock.update_one(doc! { "_id": "MUG" }, doc! { "$set": wrong }).await.unwrap_err();
+    for (field, wrong) in [("held", 3_i64), ("held", -1), ("on_hand", -1)] {
+        let change = doc! { "$set": { format!("warehouses.LYON.{field}"): wrong } };
+        let refused = stock.update_one(doc! { "_id": "MUG" }, change).await.unwrap_err();
         assert!(refused.to_string().contains("121"), "{refused}");
     }
     assert_eq!(world.level("MUG").await, (2, 0));

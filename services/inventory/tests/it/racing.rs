@@ -72,7 +72,7 @@ async fn receipts_and_commands_do_not_lose_each_others_sums() {
     };
     tokio::join!(feed_all(&mut feed), receipts);
     assert_eq!(world.level("HOT").await, (500, 200));
-    assert_eq!(world.count("movement").await, 51);
+    assert_eq!(world.count("receipt").await, 51);
 }
 
 async fn feed_all(feed: &mut Feed) {

@@ -59,17 +59,22 @@ async fn a_product_that_cannot_be_is_refused() {
 async fn a_receipt_that_cannot_be_is_refused() {
     let world = World::with_stock(&[("MUG", 0)]).await;
     let table = [
-        (r#"{"pieces":0}"#, 422, "invalid_body"),
-        (r#"{"pieces":-1}"#, 422, "invalid_body"),
-        (r#"{"pieces":1000001}"#, 422, "invalid_body"),
-        (r#"{"pieces":99999999999999999999}"#, 422, "invalid_body"),
-        (r#"{"pieces":1.5}"#, 422, "invalid_body"),
-        (r#"{"pieces":"1"}"#, 422, "invalid_body"),
-        (r#"{"pieces":{"$ne":null}}"#, 422, "invalid_body"),
-        (r#"{"pieces":{"$numberLong":"5"}}"#, 422, "invalid_body"),
-        (r#"{"pieces":1,"held":-5}"#, 422, "invalid_body"),
-        (r#"{"pieces":1,"pieces":2}"#, 422, "invalid_body"),
-        (r#"{"pieces":1} {}"#, 400, "malformed_json"),
+        (r#"{"warehouse":"LYON","pieces":0}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":-1}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":1000001}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":99999999999999999999}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":1.5}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":"1"}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":{"$ne":null}}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":{"$numberLong":"5"}}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":1,"held":-5}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":1,"pieces":2}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"LYON","pieces":1} {}"#, 400, "malformed_json"),
+        (r#"{"pieces":1}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"lyon","pieces":1}"#, 422, "invalid_body"),
+        (r#"{"warehouse":{"$ne":null},"pieces":1}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"a.$b","pieces":1}"#, 422, "invalid_body"),
+        (r#"{"warehouse":"ROME","pieces":1}"#, 422, "unknown_warehouse"),
         ("", 400, "malformed_json"),
     ];
     for (body, status, code) in table {
@@ -77,9 +82,45 @@ async fn a_receipt_that_cannot_be_is_refused() {
         let answer = world.send(Who::Operator, Method::POST, path, body, Some("key")).await;
         refused(&answer, status, code, body);
     }
-    let keyless = world.send(Who::Operator, Method::POST, "/v1/stock/MUG/receipts", r#"{"pieces":1}"#, None).await;
+    let keyless = world
+        .send(Who::Operator, Method::POST, "/v1/stock/MUG/receipts", r#"{"warehouse":"LYON","pieces":1}"#, None)
+        .await;
     refused(&keyless, 400, "idempotency_key_missing", "no key");
-    assert_eq!((world.count("movement").await, world.level("MUG").await), (0, (0, 0)));
+    assert_eq!((world.count("movement").await, world.count("receipt").await, world.level("MUG").await), (0, 0, (0, 0)));
+}
+
+#[tokio::test]
+async fn a_shipment_that_cannot_be_is_refused() {
+    let world = World::with_stock(&[("MUG", 1)]).await;
+    let order = OrderId::mint();
+    let with = |fields: Value| {
+        let mut body = json!({ "order": order, "warehouse": "LYON" });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let line = |quantity: Value| json!([{ "sku": "MUG", "quantity": quantity }]);
+    let many: Vec<Value> = (0..101).map(|number| json!({ "sku": format!("M-{number}"), "quantity": 1 })).collect();
+    let table = [
+        ("{".to_owned(), 400, "malformed_json"),
+        ("{}".to_owned(), 422, "invalid_body"),
+        (with(json!({ "order": "1" })), 422, "invalid_body"),
+        (with(json!({ "order": { "$ne": null } })), 422, "invalid_body"),
+        (with(json!({ "warehouse": "a.$b" })), 422, "invalid_body"),
+        (with(json!({ "complete": true })), 422, "invalid_body"),
+        (with(json!({ "lines": [] })), 422, "invalid_body"),
+        (with(json!({ "lines": [line(json!(1))[0], line(json!(1))[0]] })), 422, "invalid_body"),
+        (with(json!({ "lines": many })), 422, "invalid_body"),
+        (with(json!({ "lines": line(json!(0)) })), 422, "invalid_body"),
+        (with(json!({ "lines": line(json!("1")) })), 422, "invalid_body"),
+        (with(json!({})), 404, "unknown_order"),
+    ];
+    for (body, status, code) in table {
+        let answer = world.send(Who::Operator, Method::POST, "/v1/shipments", &body, Some("key")).await;
+        refused(&answer, status, code, &body);
+    }
+    let keyless = world.send(Who::Operator, Method::POST, "/v1/shipments", &with(json!({})), None).await;
+    refused(&keyless, 400, "idempotency_key_missing", "no key");
+    assert_eq!((world.count("shipment").await, world.level("MUG").await), (0, (1, 0)));
 }
 
 #[tokio::test]
@@ -101,6 +142,9 @@ async fn an_address_that_cannot_be_is_refused() {
         ("/v1/products/%7B%22$ne%22:null%7D", "invalid_path"),
         ("/v1/stock/A%20B", "invalid_path"),
         ("/v1/holds/1", "invalid_path"),
+        ("/v1/stock/MUG?as_of=yesterday", "invalid_query"),
+        ("/v1/stock/MUG?as_of=", "invalid_query"),
+        ("/v1/stock/MUG?at=2026-11-21T09:30:00Z", "invalid_query"),
         ("/v1/products?limit=0", "invalid_query"),
         ("/v1/products?limit=201", "invalid_query"),
         ("/v1/products?limit=1000000000000", "invalid_query"),
@@ -116,7 +160,9 @@ async fn an_address_that_cannot_be_is_refused() {
 async fn every_route_knows_who_may_use_it() {
     let world = World::with_stock(&[("MUG", 1)]).await;
     let hold = format!("/v1/holds/{}", OrderId::mint());
-    let (put, post, details, pieces) = (Method::PUT, Method::POST, mug().to_string(), r#"{"pieces":1}"#.to_owned());
+    let (put, post, details, pieces) =
+        (Method::PUT, Method::POST, mug().to_string(), r#"{"warehouse":"LYON","pieces":1}"#.to_owned());
+    let shipment = json!({ "order": OrderId::mint(), "warehouse": "LYON" }).to_string();
     // Nobody, a forger, a customer, an operator.
     let table = [
         (Method::GET, "/v1/products", "", [200, 200, 200, 200]),
@@ -125,7 +171,9 @@ async fn every_route_knows_who_may_use_it() {
         (put, "/v1/products/MUG", "{", [401, 401, 403, 400]),
         (Method::GET, "/v1/stock/MUG", "", [401, 401, 200, 200]),
         (post.clone(), "/v1/stock/MUG/receipts", &pieces, [401, 401, 403, 201]),
-        (post, "/v1/stock/MUG/receipts", "{", [401, 401, 403, 400]),
+        (post.clone(), "/v1/stock/MUG/receipts", "{", [401, 401, 403, 400]),
+        (post.clone(), "/v1/shipments", "{", [401, 401, 403, 400]),
+        (post, "/v1/shipments", &shipment, [401, 401, 403, 404]),
         (Method::GET, &hold, "", [401, 401, 403, 404]),
     ];
     for (method, path, body, expected) in table {

@@ -1,6 +1,6 @@
 //! The service on a database of its own, and what tests say to it.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{collections::HashMap, sync::OnceLock, time::Duration};
 
 use axum::{
     Router,
@@ -9,11 +9,15 @@ use axum::{
 };
 use bson::doc;
 use contracts::{
-    CommandId, CustomerId, Message, OrderId,
+    CommandId, Currency, CustomerId, Message, Money, OrderId,
     inventory::{InventoryCommand, InventoryEvent, StockLine},
+    order::{CancelReason, OrderEvent},
 };
 use futures::TryStreamExt;
-use inventory::{App, commands::Commands};
+use inventory::{
+    App,
+    messages::{Messages, TOPICS},
+};
 use messaging::{Batch, HandleError, Handler, Position, Record, consumer::Offsets};
 use mongodb::{Client, Database};
 use serde_json::{Value, json};
@@ -49,7 +53,7 @@ impl World {
         let mut writers = JoinSet::new();
         let app = start(database.clone(), &mut writers);
         let router = web::serve::guarded(inventory::http::router(app.clone()));
-        let feed = Feed::new(&database, app.commands(), 0).await;
+        let feed = Feed::new(&database, app.messages(), 0).await;
         Self { url, db: database, app, router, feed, writers }
     }
 
@@ -69,33 +73,32 @@ impl World {
     /// Another instance of the service on the same database, reading another partition.
     pub(crate) async fn another(&mut self, client: Client, partition: i32) -> Feed {
         let app = start(client.database(self.db.name()), &mut self.writers);
-        Feed::new(&self.db, app.commands(), partition).await
+        Feed::new(&self.db, app.messages(), partition).await
     }
 
     /// The first instance again, reading another partition.
     pub(crate) async fn partition(&self, partition: i32) -> Feed {
-        Feed::new(&self.db, self.app.commands(), partition).await
+        Feed::new(&self.db, self.app.messages(), partition).await
     }
 
-    /// Feeds one batch, each command as a message of its own.
-    pub(crate) async fn feed(&mut self, commands: &[InventoryCommand]) -> Result<(), HandleError> {
-        self.feed.feed(commands).await
+    /// Feeds one batch, each as a message of its own.
+    pub(crate) async fn feed<M: Message>(&mut self, messages: &[M]) -> Result<(), HandleError> {
+        self.feed.feed(messages).await
     }
 
-    /// Feeds one batch of commands with the message ids they have.
-    pub(crate) async fn feed_messages(&mut self, messages: &[(Uuid, InventoryCommand)]) -> Result<(), HandleError> {
+    /// Feeds one batch of messages with the ids they have.
+    pub(crate) async fn feed_messages<M: Message>(&mut self, messages: &[(Uuid, M)]) -> Result<(), HandleError> {
         self.feed.feed_messages(messages).await
     }
 
     /// Feeds one batch of records as they are.
     pub(crate) async fn feed_batch(&self, batch: &Batch) -> Result<(), HandleError> {
-        self.feed.commands.handle(batch).await
+        self.feed.messages.handle(batch).await
     }
 
     /// The batch that would be next.
-    pub(crate) fn next_batch(&self, commands: &[InventoryCommand]) -> Batch {
-        let messages: Vec<_> = commands.iter().map(|command| (Uuid::now_v7(), command.clone())).collect();
-        self.feed.batch(&messages)
+    pub(crate) fn next_batch<M: Message>(&self, messages: &[M]) -> Batch {
+        self.feed.batch(&named(messages))
     }
 
     /// Everything said on `inventory.events` so far, with the message ids.
@@ -117,15 +120,32 @@ impl World {
         self.said().await.iter().map(|(_, event)| word(event)).collect()
     }
 
-    /// On hand and held.
+    /// On hand and held, all warehouses together.
     pub(crate) async fn level(&self, sku: &str) -> (i64, i64) {
-        let stock = self.db.collection::<bson::Document>("stock").find_one(doc! { "_id": sku }).await.unwrap().unwrap();
-        (stock.get_i64("on_hand").unwrap(), stock.get_i64("held").unwrap())
+        let stock = self.stock(sku).await;
+        let warehouses = stock.get_document("warehouses").unwrap().keys();
+        let levels = warehouses.map(|warehouse| level_of(&stock, warehouse));
+        levels.fold((0, 0), |sum, level| (sum.0 + level.0, sum.1 + level.1))
+    }
+
+    /// On hand and held in one warehouse.
+    pub(crate) async fn level_in(&self, warehouse: &str, sku: &str) -> (i64, i64) {
+        level_of(&self.stock(sku).await, warehouse)
+    }
+
+    async fn stock(&self, sku: &str) -> bson::Document {
+        self.db.collection::<bson::Document>("stock").find_one(doc! { "_id": sku }).await.unwrap().unwrap()
     }
 
     pub(crate) async fn open_holds(&self) -> u64 {
         let holds = self.db.collection::<bson::Document>("hold");
         holds.count_documents(doc! { "state": "Open" }).await.unwrap()
+    }
+
+    /// Holds that were cleaned up late.
+    pub(crate) async fn late(&self) -> u64 {
+        let holds = self.db.collection::<bson::Document>("hold");
+        holds.count_documents(doc! { "late_cleanup": true }).await.unwrap()
     }
 
     pub(crate) async fn count(&self, collection: &str) -> u64 {
@@ -143,9 +163,26 @@ impl World {
         self.send(Who::Operator, Method::PUT, &format!("/v1/products/{sku}"), &details.to_string(), None).await
     }
 
+    /// Pieces come into LYON.
     pub(crate) async fn receipt(&self, sku: &str, key: &str, pieces: u32) -> (StatusCode, Value) {
-        let (path, body) = (format!("/v1/stock/{sku}/receipts"), json!({ "pieces": pieces }).to_string());
-        self.send(Who::Operator, Method::POST, &path, &body, Some(key)).await
+        self.receipt_in("LYON", sku, key, pieces).await
+    }
+
+    pub(crate) async fn receipt_in(&self, warehouse: &str, sku: &str, key: &str, pieces: u32) -> (StatusCode, Value) {
+        let (path, body) = (format!("/v1/stock/{sku}/receipts"), json!({ "warehouse": warehouse, "pieces": pieces }));
+        self.send(Who::Operator, Method::POST, &path, &body.to_string(), Some(key)).await
+    }
+
+    /// Asks for a shipment of all that lies there for the order, or of these lines.
+    pub(crate) async fn ship(
+        &self,
+        order: OrderId,
+        warehouse: &str,
+        lines: Option<Value>,
+        key: &str,
+    ) -> (StatusCode, Value) {
+        let body = json!({ "order": order, "warehouse": warehouse, "lines": lines });
+        self.send(Who::Operator, Method::POST, "/v1/shipments", &body.to_string(), Some(key)).await
     }
 
     pub(crate) async fn get(&self, who: Who, path: &str) -> (StatusCode, Value) {
@@ -179,50 +216,62 @@ impl World {
     }
 }
 
-/// Plays the consumer of one partition.
+/// Plays the consumer of one partition of each topic.
 pub(crate) struct Feed {
-    commands: Commands,
+    messages: Messages,
     partition: i32,
-    next: i64,
+    next: HashMap<&'static str, i64>,
 }
 
 impl Feed {
-    async fn new(db: &Database, commands: Commands, partition: i32) -> Self {
+    async fn new(db: &Database, messages: Messages, partition: i32) -> Self {
         let offsets = messaging::mongo::Offsets::new(db.clone());
-        let next = offsets.load(inventory::commands::TOPIC, &[partition]).await.unwrap()[&partition].offset;
-        Self { commands, partition, next }
+        let mut next = HashMap::new();
+        for topic in TOPICS {
+            next.insert(topic, offsets.load(topic, &[partition]).await.unwrap()[&partition].offset);
+        }
+        Self { messages, partition, next }
     }
 
-    pub(crate) async fn feed(&mut self, commands: &[InventoryCommand]) -> Result<(), HandleError> {
-        let messages: Vec<_> = commands.iter().map(|command| (Uuid::now_v7(), command.clone())).collect();
-        self.feed_messages(&messages).await
+    pub(crate) async fn feed<M: Message>(&mut self, messages: &[M]) -> Result<(), HandleError> {
+        self.feed_messages(&named(messages)).await
     }
 
-    async fn feed_messages(&mut self, messages: &[(Uuid, InventoryCommand)]) -> Result<(), HandleError> {
+    async fn feed_messages<M: Message>(&mut self, messages: &[(Uuid, M)]) -> Result<(), HandleError> {
         let batch = self.batch(messages);
-        self.commands.handle(&batch).await?;
-        self.next = batch.positions[0].to;
+        self.messages.handle(&batch).await?;
+        self.next.insert(M::TOPIC.name(), batch.positions[0].to);
         Ok(())
     }
 
-    fn batch(&self, messages: &[(Uuid, InventoryCommand)]) -> Batch {
-        let topic = inventory::commands::TOPIC;
-        let record = |(offset, (id, command)): (i64, &(Uuid, InventoryCommand))| Record {
+    fn batch<M: Message>(&self, messages: &[(Uuid, M)]) -> Batch {
+        let (topic, from) = (M::TOPIC.name(), self.next[M::TOPIC.name()]);
+        let record = |(offset, (id, message)): (i64, &(Uuid, M))| Record {
             topic: topic.to_owned(),
             partition: self.partition,
             offset,
             id: *id,
-            kind: command.kind().to_owned(),
-            key: command.key(),
-            payload: serde_json::to_vec(command).unwrap(),
+            kind: message.kind().to_owned(),
+            key: message.key(),
+            payload: serde_json::to_vec(message).unwrap(),
             ..Record::default()
         };
-        let records: Vec<Record> = (self.next..).zip(messages).map(record).collect();
-        let to = self.next + i64::try_from(records.len()).unwrap();
+        let records: Vec<Record> = (from..).zip(messages).map(record).collect();
+        let to = from + i64::try_from(records.len()).unwrap();
         let (topic, partition) = (topic.to_owned(), self.partition);
-        let position = Position { topic, partition, from: self.next, to, ..Position::default() };
+        let position = Position { topic, partition, from, to, ..Position::default() };
         Batch { records, positions: vec![position], ..Batch::default() }
     }
+}
+
+/// Each under an id of its own.
+fn named<M: Message>(messages: &[M]) -> Vec<(Uuid, M)> {
+    messages.iter().map(|message| (Uuid::now_v7(), message.clone())).collect()
+}
+
+fn level_of(stock: &bson::Document, warehouse: &str) -> (i64, i64) {
+    let level = stock.get_document("warehouses").unwrap().get_document(warehouse).unwrap();
+    (level.get_i64("on_hand").unwrap(), level.get_i64("held").unwrap())
 }
 
 pub(crate) fn hold(order: OrderId, lines: &[(&str, u32)]) -> InventoryCommand {
@@ -233,6 +282,23 @@ pub(crate) fn hold(order: OrderId, lines: &[(&str, u32)]) -> InventoryCommand {
 
 pub(crate) fn release(order: OrderId) -> InventoryCommand {
     InventoryCommand::ReleaseStock { command: command("undo", order), order }
+}
+
+pub(crate) fn reclaim(order: OrderId) -> InventoryCommand {
+    InventoryCommand::ReclaimStock { command: command("reclaim", order), order }
+}
+
+pub(crate) fn placed(order: OrderId) -> OrderEvent {
+    let (customer, total) = (CustomerId::mint(), Money::new(0, Currency::EUR));
+    OrderEvent::Placed { order, version: 1, customer, lines: vec![], total, at: jiff::Timestamp::UNIX_EPOCH }
+}
+
+pub(crate) fn confirmed(order: OrderId) -> OrderEvent {
+    OrderEvent::Confirmed { order, version: 2, at: jiff::Timestamp::UNIX_EPOCH }
+}
+
+pub(crate) fn cancelled(order: OrderId) -> OrderEvent {
+    OrderEvent::Cancelled { order, version: 3, reason: CancelReason::Requested, at: jiff::Timestamp::UNIX_EPOCH }
 }
 
 fn command(step: &str, order: OrderId) -> CommandId {
@@ -277,7 +343,8 @@ fn keys() -> &'static (String, String) {
 
 fn start(db: Database, writers: &mut JoinSet<()>) -> App {
     let verifier = Verifier::from_pem(&keys().1).unwrap();
-    let (app, work) = App::new(db, Clock::system(), verifier);
+    let warehouses = ["HAMBURG", "LYON", "MILAN"].map(|code| code.parse().unwrap());
+    let (app, work) = App::new(db, Clock::system(), verifier, warehouses.into());
     writers.spawn(work);
     app
 }
