@@ -6,12 +6,9 @@ use uuid::Uuid;
 
 use super::{
     Books, Finding,
-    books::{Order, Payment},
+    books::{Order, Payment, STANDING},
     stock::{Hold, HoldState, Line},
 };
-
-/// An order that stands: it is to be shipped, or is.
-const PAID: &[&str] = &["confirmed", "partly_shipped", "shipped"];
 
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
     let in_state = |statuses: &'static [&str]| {
@@ -22,15 +19,15 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
         left.entry(shipment.order()).or_default().insert(shipment.id());
     }
     vec![
-        Finding::of("X1 a confirmed order is paid in full", in_state(PAID), |order| {
+        Finding::of("X1 a confirmed order is paid in full", in_state(STANDING), |order| {
             let paid = books.payments.get(&order.id).is_some_and(|payment| pays(payment, order));
             (!paid).then(|| format!("order {}", order.id))
         }),
-        Finding::of("X1 to a confirmed order all its lines are allocated, or shipped", in_state(PAID), |order| {
+        Finding::of("X1 to a confirmed order all its lines are allocated, or shipped", in_state(STANDING), |order| {
             let held = books.holds.get(&order.id).is_some_and(|hold| covers(hold, order));
             (!held).then(|| format!("order {}", order.id))
         }),
-        Finding::of("X1 a confirmed order knows its shipments", in_state(PAID), |order| {
+        Finding::of("X1 a confirmed order knows its shipments", in_state(STANDING), |order| {
             let known: BTreeSet<Uuid> = order.shipments.0.iter().map(|shipment| shipment.as_uuid()).collect();
             (left.get(&order.id).cloned().unwrap_or_default() != known).then(|| format!("order {}", order.id))
         }),

@@ -15,12 +15,16 @@ use uuid::Uuid;
 
 use super::{
     messages::{self, Partition},
+    papers::{INVOICES, Invoice},
     stock::{Hold, Movement, Shipment, Stock},
     witness::{Outcome, Witness},
 };
 
 /// How long a store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The status of an order that stands: it is to be shipped, or is.
+pub(super) const STANDING: &[&str] = &["confirmed", "partly_shipped", "shipped"];
 
 /// The ledger's entries in the order of the chain. Billing makes the hashes in its program; here the database makes them
 /// again from its rows, by the rule that stands at the table.
@@ -62,6 +66,7 @@ pub struct Books {
     pub(super) outcomes: Vec<Outcome>,
     /// For each order with refunds that were made, what they returned at each rate of VAT.
     pub(super) returned: BTreeMap<Uuid, Vec<Taxed>>,
+    pub(super) invoices: Vec<Invoice>,
     pub(super) witness: Witness,
     /// What the services read.
     pub(super) partitions: Vec<Partition>,
@@ -102,6 +107,10 @@ pub(super) struct Payment {
     pub(super) customer_id: Option<Uuid>,
     pub(super) amount: Option<i64>,
     pub(super) currency: Option<String>,
+    /// Billing knows that the order is cancelled.
+    pub(super) closed: bool,
+    /// Something was held for it then.
+    pub(super) late_cleanup: bool,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -143,7 +152,7 @@ impl Stores {
         Ok(stores)
     }
 
-    /// Waits until no saga is running and what inventory and the order service tell each other has come, at most for
+    /// Waits until no saga is running and what the services tell each other of orders that have ended has come, at most for
     /// `at_most`. Gives back how many sagas still run.
     ///
     /// # Errors
@@ -153,7 +162,7 @@ impl Stores {
         loop {
             let running: i64 =
                 sqlx::query_scalar("select count(*) from saga where state = 'running'").fetch_one(&self.orders).await?;
-            let settled = running == 0 && self.stock_is_settled().await?;
+            let settled = running == 0 && self.stock_is_settled().await? && self.papers_are_issued().await?;
             if settled || tokio::time::Instant::now() >= deadline {
                 return Ok(running);
             }
@@ -169,6 +178,18 @@ impl Stores {
         let known = "select coalesce(sum(json_array_length(shipments)), 0) from orders";
         let known: i64 = sqlx::query_scalar(known).fetch_one(&self.orders).await?;
         Ok(open == 0 && u64::try_from(known).is_ok_and(|known| known >= shipped))
+    }
+
+    /// Once no saga runs, billing may still have to hear that an order is confirmed, or cancelled.
+    async fn papers_are_issued(&self) -> anyhow::Result<bool> {
+        let ended = "select count(*) filter (where status in ('confirmed', 'partly_shipped', 'shipped')),
+                            count(*) filter (where status = 'cancelled') from orders";
+        let heard = "select (select count(*) from invoice join payment using (order_id)
+                             where kind = 'invoice' and not closed),
+                            (select count(*) from payment where closed)";
+        let ended: (i64, i64) = sqlx::query_as(ended).fetch_one(&self.orders).await?;
+        let heard: (i64, i64) = sqlx::query_as(heard).fetch_one(&self.billing).await?;
+        Ok(heard.0 >= ended.0 && heard.1 >= ended.1)
     }
 
     /// Reads everything.
@@ -187,8 +208,11 @@ impl Stores {
         .await?;
         let log: Vec<(Uuid, i32)> =
             rows(&self.orders, "select saga_id, (entry ->> 'seq')::int as seq from saga_log, json_array_elements(entries) as entry order by saga_id, seq").await?;
-        let payments: Vec<Payment> =
-            rows(&self.billing, "select order_id, state, customer_id, amount, currency from payment").await?;
+        let payments: Vec<Payment> = rows(
+            &self.billing,
+            "select order_id, state, customer_id, amount, currency, closed, late_cleanup from payment",
+        )
+        .await?;
         let postings = "select seq, account, amount, currency, vat_rate from ledger_posting order by seq, line";
         let outcomes = "select order_id, operation, attempt, amount, currency, decline_code from payment_outcome";
         let returned = "select order_id, taxes from refund where state = 'refunded'";
@@ -208,6 +232,7 @@ impl Stores {
             postings: rows(&self.billing, postings).await?,
             outcomes: rows(&self.billing, outcomes).await?,
             returned: BTreeMap::new(),
+            invoices: rows(&self.billing, INVOICES).await?,
             witness: Witness::read(&self.provider).await?,
             partitions: self.partitions().await?,
             saga_log: BTreeMap::new(),
@@ -255,6 +280,13 @@ where
     T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
 {
     sqlx::query_as(query).fetch_all(pool).await.with_context(|| query.to_owned())
+}
+
+impl Payment {
+    /// Whether money was taken, of which some may have gone back.
+    pub(super) fn was_captured(&self) -> bool {
+        matches!(self.state.as_str(), "captured" | "refunding" | "refunded")
+    }
 }
 
 impl Order {

@@ -17,7 +17,7 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
     let placed = books.entries.iter().zip(1..);
     let ended = books.payments.values().filter(|payment| kinds(payment).is_some());
     let captures = books.entries.iter().filter(|entry| entry.kind == "capture");
-    let captured = books.payments.values().filter(|payment| payment.state == "captured");
+    let captured = books.payments.values().filter(|payment| payment.was_captured());
     vec![
         Finding::of("L1 every entry is of one currency and sums to zero", &books.entries, |entry| {
             let postings = ledger.postings(entry.seq);
@@ -53,7 +53,7 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             (!fits).then(|| format!("order {}: {owed} is booked, {left:?} is left of what was paid", payment.order_id))
         }),
         Finding::of("L5 every capture booked has its payment", captures, |entry| {
-            let fits = books.payments.get(&entry.order_id).is_some_and(|payment| payment.state == "captured");
+            let fits = books.payments.get(&entry.order_id).is_some_and(Payment::was_captured);
             (!fits).then(|| format!("order {}", entry.order_id))
         }),
         Finding::of("L6 nothing stays set aside for an order that has ended", &ledger.ended, |order| {
@@ -66,7 +66,7 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
 /// What is booked of a payment that goes no further by itself; none of one that does.
 fn kinds(payment: &Payment) -> Option<&'static [&'static str]> {
     match payment.state.as_str() {
-        "captured" => Some(&["authorization", "capture"]),
+        "captured" | "refunded" => Some(&["authorization", "capture"]),
         "voided" => Some(&["authorization", "release"]),
         "refused" | "tombstone" => Some(&[]),
         _ => None,

@@ -11,7 +11,7 @@ use super::{Books, Finding, books::Order, ledger::Ledger};
 pub(super) fn findings(books: &Books) -> Vec<Finding> {
     let ledger = Ledger::of(books);
     let lines = books.orders.values().flat_map(|order| order.lines.0.iter().map(move |line| (order.id, line)));
-    let sold = books.payments.values().filter(|payment| payment.state == "captured");
+    let sold = books.payments.values().filter(|payment| payment.was_captured());
     vec![
         Finding::of("T1 the VAT of a line is that in its price, rounded once", lines, |(order, line)| {
             let fits = line.taxed().is_ok_and(|taxed| taxed.rate.within(taxed.gross) == taxed);

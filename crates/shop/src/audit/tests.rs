@@ -1,6 +1,7 @@
 //! Books that add up pass; each mistake planted in them is named by the predicate it breaks, with its row.
 
 mod life;
+mod papers;
 mod stock;
 
 use std::time::Duration;
@@ -108,8 +109,13 @@ fn order(books: &mut Books, cancelled: Option<CancelReason>) -> Uuid {
             customer_id: Some(customer.as_uuid()),
             amount: Some(2580),
             currency: Some("EUR".into()),
+            closed: status == "cancelled",
+            late_cleanup: false,
         },
     );
+    if payment == "captured" {
+        papers::invoice(books, id);
+    }
     book(books, id, payment);
     id
 }
@@ -174,6 +180,7 @@ enum Row {
     Cancelled,
     Mug,
     Entry,
+    Invoice,
     Euro,
     Partition,
 }
@@ -186,6 +193,7 @@ impl Row {
             Self::Cancelled => shop.cancelled.to_string(),
             Self::Mug => "MUG".to_owned(),
             Self::Entry => "entry 1".to_owned(),
+            Self::Invoice => "INV-".to_owned(),
             Self::Euro => "EUR".to_owned(),
             Self::Partition => "billing service, billing.commands/2".to_owned(),
         }
@@ -297,7 +305,7 @@ const PLANTED: &[Planted] = &[
 
 #[test]
 fn every_planted_mistake_is_named_by_its_predicate() {
-    for (place, (predicate, row, plant)) in PLANTED.iter().chain(stock::PLANTED).enumerate() {
+    for (place, (predicate, row, plant)) in PLANTED.iter().chain(stock::PLANTED).chain(papers::PLANTED).enumerate() {
         let mut shop = shop();
         let row = row.name(&shop);
         plant(&mut shop);
@@ -315,8 +323,11 @@ fn every_planted_mistake_is_named_by_its_predicate() {
 #[test]
 fn every_predicate_is_broken_by_a_planted_mistake() {
     for finding in check(&shop().books).findings {
-        let planted =
-            PLANTED.iter().chain(stock::PLANTED).any(|(predicate, _, _)| finding.predicate.starts_with(predicate));
+        let planted = PLANTED
+            .iter()
+            .chain(stock::PLANTED)
+            .chain(papers::PLANTED)
+            .any(|(predicate, _, _)| finding.predicate.starts_with(predicate));
         assert!(planted, "nothing is planted against: {}", finding.predicate);
     }
 }

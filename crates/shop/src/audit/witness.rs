@@ -110,7 +110,7 @@ pub(super) fn findings(books: &Books) -> Vec<Finding> {
             (done.returned > done.taken).then(|| format!("order {order}: {} of {}", done.returned, done.taken))
         }),
         Finding::of("X4 what the provider took is what is booked and what was paid", ended.clone(), |(order, done)| {
-            let payment = books.payments.get(order).filter(|payment| payment.state == "captured");
+            let payment = books.payments.get(order).filter(|payment| payment.was_captured());
             let paid = payment.and_then(|payment| payment.amount).map_or(0, i128::from);
             let left = done.taken - done.returned;
             let fits = done.taken == paid
