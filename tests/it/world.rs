@@ -148,13 +148,17 @@ impl World {
         self.operate(&format!("/v1/payments/{order}/resume"), "resume", &Value::Null).await;
     }
 
-    /// Posts to billing until it is answered; that it does not apply is an answer too.
+    /// Posts to billing until it is answered. That it does not apply is an answer too, but for an order that is confirmed
+    /// and whose invoice is about to be issued.
     async fn operate(&self, path: &str, key: &str, body: &Value) {
         let answered = async {
             loop {
                 let post = client().post(format!("{}{path}", self.shop.url(Service::Billing)));
                 let post = post.bearer_auth(&self.operator).header("idempotency-key", key).json(body);
-                if post.send().await.is_ok_and(|answer| !answer.status().is_server_error()) {
+                if let Ok(answer) = post.send().await
+                    && !answer.status().is_server_error()
+                    && answer.json::<Value>().await.unwrap_or_default()["code"] != "not_invoiced"
+                {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -41,7 +41,8 @@ impl<'b> Changes<'b> {
         self.changed.insert(payment.order);
     }
 
-    /// What the provider's word on `intent` made of `payment` or of one of its refunds. Without effects it was settled before: taken twice.
+    /// What the provider's word on `intent` made of `payment` or of one of its refunds. Without effects it was settled
+    /// before: taken twice.
     pub(crate) fn of_payment(
         &mut self,
         payment: &Payment,

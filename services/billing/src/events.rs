@@ -1,14 +1,15 @@
-//! What arrives on `order.events`: a confirmed order is invoiced; a cancelled one is credited with what is left of its invoice,
-//! closed, and must hold nothing. All else needs nothing of billing, and is not even taken in.
+//! What arrives on `order.events`: a confirmed order is invoiced; a cancelled one is closed, must hold nothing, and is
+//! credited with what is left of its invoice. All else needs nothing of billing, and is not even taken in.
 //!
-//! | event | payment captured, or going back | closed, or invoiced | else |
+//! | event | closed | captured, or gone back | else |
 //! |---|---|---|---|
-//! | confirmed | invoice | - | impossible |
-//! | cancelled | closes it: credit note if there is an invoice; lets go of what is held, counted as `late_cleanup` | - | closes it |
+//! | confirmed | - | invoice, if there is none | impossible |
+//! | cancelled | - | closes; credit note, if there is an invoice | closes |
 //!
-//! `-` changes nothing. Where an invoice needs its lines from, billing was told with the authorization: it has read them
-//! anyway by then, so no event that only tells lines is taken in and no row is written to keep them. That is the cheapest: an
-//! order costs billing two rows for its papers, the invoice and the id of `OrderConfirmed`.
+//! `-` changes nothing. What is held when it is closed is let go, and counted as `late_cleanup`.
+//!
+//! The lines of an invoice were told with the authorization, which billing reads anyway. So no event is taken in, and no
+//! row written, to keep them: an order costs two rows for its papers, the invoice and the id of `OrderConfirmed`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,10 @@
 //! Invoices, and the credit notes that correct them. Pure.
 //!
 //! An invoice says what Article 226 of Directive 2006/112/EC asks for: who sold what to whom and when, and at each rate
-//! of VAT the taxable amount, the tax, and both together. It is issued once for each order, when the order is confirmed, and never
-//! changed. What goes back later is corrected by credit notes: one for each part that was refunded, and one for all that
-//! is left when the order is cancelled. Their amounts are negative, so that all papers of a cancelled order add up to
-//! nothing.
+//! of VAT the taxable amount, the tax, and both together. It is issued once for each order, when that is confirmed, and
+//! never changed. What goes back later is corrected by credit notes: one for each part that was refunded, and one for all
+//! that is left when the order is cancelled. Their amounts are negative, so that all papers of a cancelled order add up
+//! to nothing.
 //!
 //! Its JSON is the invoice: those bytes are stored, hashed and handed out. The page that people print is
 //! [made](crate::page) from them alone.
@@ -242,8 +242,8 @@ impl Papers {
         }
     }
 
-    /// What is to be credited: of `part`, a refund and what it returned, or else all that is left. None if there is no invoice, or
-    /// nothing left, or it was credited before.
+    /// What is to be credited: of `part`, a refund and what it returned, or else all that is left. None if there is no
+    /// invoice, or nothing left, or it was credited before.
     pub fn credit(&mut self, part: Option<(u32, &[Taxed])>) -> Option<Vec<Taxed>> {
         let invoice = self.invoice.as_ref()?;
         let refund = part.map_or(0, |(refund, _)| refund);

@@ -1,6 +1,7 @@
 //! The page of an invoice or a credit note, for people: one sheet of A4 for as many lines as an order may have. Pure.
 //!
-//! It is made from the invoice alone, so the same invoice gives the same page. Whatever somebody else has written, a name or an address, is escaped.
+//! It is made from the invoice alone, so the same invoice gives the same page. Whatever somebody else has written, a name
+//! or an address, is escaped.
 
 use std::fmt::{self, Display, Write};
 
