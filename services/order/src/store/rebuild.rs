@@ -24,9 +24,13 @@ pub(crate) async fn streams(tx: &mut PgConnection, after: Uuid, at_most: i64) ->
 
 /// Locks the orders with these ids, so that nothing happens to them; one that has no row yet is left out.
 pub(crate) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query!("-- rebuild::lock\nselect id from orders where id = any($1) order by id for update", ids)
-        .fetch_all(tx)
-        .await?;
+    sqlx::query!(
+        "-- rebuild::lock
+        select id from orders where id = any($1) order by id for update",
+        ids,
+    )
+    .fetch_all(tx)
+    .await?;
     Ok(())
 }
 
