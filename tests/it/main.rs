@@ -6,6 +6,7 @@ mod crashes;
 mod currencies;
 mod frozen;
 mod killed;
+mod life;
 mod logs;
 mod lost;
 mod money;

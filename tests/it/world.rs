@@ -12,7 +12,7 @@ use std::{
 use contracts::{Currency, CustomerId, Money};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shop::{Options, Service, Shop, audit::Verdict, programs};
+use shop::{Options, Service, Shop, audit::Verdict, programs, rebuild::Rebuilt};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use web::access::Principal;
@@ -118,6 +118,40 @@ impl World {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), known).await.expect("the product reaches the order service");
+    }
+
+    /// More pieces of a product come into a warehouse.
+    pub(crate) async fn receive(&self, sku: &str, warehouse: &str, pieces: u32) {
+        let body = json!({ "warehouse": warehouse, "pieces": pieces });
+        let path = format!("/v1/stock/{sku}/receipts");
+        let (status, answer) = self.operate_inventory(&path, &format!("{sku}-{warehouse}"), &body).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+
+    /// Posts to inventory, as an operator. It may be down, or be coming up.
+    pub(crate) async fn operate_inventory(&self, path: &str, key: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{path}", self.shop.url(Service::Inventory));
+        let answered = async {
+            loop {
+                let post = client().post(&url).bearer_auth(&self.operator).header("idempotency-key", key);
+                if let Ok(answer) = post.json(body).send().await {
+                    return (answer.status().as_u16(), answer.json().await.unwrap_or_default());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), answered).await.expect("inventory answers")
+    }
+
+    /// One metric of the first process of `service`.
+    pub(crate) async fn metric(&self, service: &str, name: &str) -> f64 {
+        let value = self.shop.metric(service, name).await.unwrap();
+        value.unwrap_or_else(|| panic!("{service} does not measure {name}"))
+    }
+
+    /// Has all orders folded anew.
+    pub(crate) async fn rebuild(&self) -> Rebuilt {
+        shop::rebuild::rebuild(&self.shop.state(), self.operator.clone()).await.unwrap()
     }
 
     /// Pieces on hand, and pieces held.
@@ -231,11 +265,23 @@ impl Customer {
         tokio::time::timeout(Duration::from_secs(90), settled).await.expect("the order settles")
     }
 
+    /// Cancels the order: the status of the answer, and what it says.
+    pub(crate) async fn cancel(&self, order: Uuid) -> (u16, Value) {
+        let cancel = self.client.post(format!("{}/v1/orders/{order}/cancellation", self.urls[0])).bearer_auth(&self.token);
+        let answer = cancel.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     /// The order as it is now.
     pub(crate) async fn show(&self, order: Uuid) -> Order {
+        serde_json::from_value(self.view(order, "").await).unwrap()
+    }
+
+    /// What stands at the order's address, or behind it.
+    pub(crate) async fn view(&self, order: Uuid, rest: &str) -> Value {
         loop {
-            let asked =
-                self.client.get(format!("{}/v1/orders/{order}", self.urls[0])).bearer_auth(&self.token).send().await;
+            let url = format!("{}/v1/orders/{order}{rest}", self.urls[0]);
+            let asked = self.client.get(url).bearer_auth(&self.token).send().await;
             match asked.and_then(reqwest::Response::error_for_status) {
                 Ok(answer) => return answer.json().await.unwrap(),
                 // Its service may be down, or be coming up.

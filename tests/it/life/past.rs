@@ -1,0 +1,122 @@
+//! The past of orders is what those who looked then had seen, and what the events up to there make of it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::world::Customer;
+
+/// Instants that are looked back at.
+const INSTANTS: usize = 100;
+
+/// Orders that are looked at, at most.
+const WATCHED: usize = 24;
+
+/// Orders that somebody looks at all the time.
+#[derive(Default)]
+pub(super) struct Polls(Mutex<Vec<Watched>>);
+
+#[derive(Clone)]
+struct Watched {
+    customer: Customer,
+    order: Uuid,
+    polls: Arc<Mutex<Vec<Poll>>>,
+}
+
+/// What was seen, and between which instants.
+#[derive(Clone)]
+struct Poll {
+    asked: Timestamp,
+    answered: Timestamp,
+    view: Value,
+}
+
+impl Polls {
+    /// Looks at the order again and again, until it has ended; if not too many are looked at.
+    pub(super) fn watch(&self, customer: Customer, order: Uuid) {
+        let watched = Watched { customer, order, polls: Arc::default() };
+        let mut all = self.0.lock().unwrap();
+        if all.len() == WATCHED {
+            return;
+        }
+        all.push(watched.clone());
+        drop(all);
+        tokio::spawn(async move {
+            loop {
+                let asked = Timestamp::now();
+                let view = watched.customer.view(order, "").await;
+                let is_over = view["status"] == "cancelled";
+                watched.polls.lock().unwrap().push(Poll { asked, answered: Timestamp::now(), view });
+                if is_over {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+}
+
+/// Looks back at so many instants between `began` and `ended`. An event bears the time at which its transaction began, so
+/// an order may be seen for some more milliseconds as it was before; then what was seen next must be what is shown.
+pub(super) async fn is_what_was_seen(polls: &Polls, began: Timestamp, ended: Timestamp) {
+    let watched: Vec<Watched> = polls.0.lock().unwrap().clone();
+    let span = ended.duration_since(began).as_micros();
+    let (mut looked_back, mut at_once) = (0, 0);
+    for draw in (0_i128..).map(|number| number * 7_368_787) {
+        let instant = began + SignedDuration::from_micros((draw % span).try_into().unwrap());
+        let one = &watched[usize::try_from(draw).unwrap() % watched.len()];
+        let polls = one.polls.lock().unwrap().clone();
+        // What was seen before and after the instant, and then something else.
+        let Some(after) = polls.iter().position(|poll| poll.asked >= instant) else { continue };
+        let Some(before) = polls[..after].iter().rev().find(|poll| poll.answered <= instant) else { continue };
+        if before.view != polls[after].view {
+            continue;
+        }
+        let next = polls[after..].iter().find(|poll| poll.view != before.view).map(|poll| &poll.view);
+        let shown = one.customer.view(one.order, &format!("?as_of={instant}")).await;
+        if shown == before.view {
+            at_once += 1;
+        } else {
+            assert_eq!(Some(&shown), next, "as of {instant}, when this was seen: {}", before.view);
+        }
+        one.is_the_fold(&shown, instant).await;
+        looked_back += 1;
+        if looked_back == INSTANTS {
+            break;
+        }
+        assert!(draw < 7_368_787 * 100_000, "only {looked_back} instants at which an order was seen");
+    }
+    eprintln!("looked back at {looked_back} instants, {at_once} as they were seen at once");
+    assert!(at_once > INSTANTS * 9 / 10, "{at_once} of {looked_back}");
+}
+
+impl Watched {
+    /// What is shown as of `instant` is what the events up to there make of the order: counted here.
+    async fn is_the_fold(&self, shown: &Value, instant: Timestamp) {
+        let list = self.customer.view(self.order, "/events?limit=200").await;
+        let events = list["data"].as_array().unwrap().iter().filter_map(|entry| entry.get("event"));
+        let at = |event: &Value| -> Timestamp { event["at"].as_str().unwrap().parse().unwrap() };
+        let until: Vec<&Value> = events.filter(|event| at(event) <= instant).collect();
+        let (mut status, mut shipments) = ("pending", 0);
+        for event in &until {
+            match event["type"].as_str().unwrap() {
+                "order.confirmed.v1" => status = "confirmed",
+                "order.cancelled.v1" => status = "cancelled",
+                "order.shipped.v1" => {
+                    status = if event["complete"] == true { "shipped" } else { "partly_shipped" };
+                    shipments += 1;
+                }
+                _ => {}
+            }
+        }
+        let last = until.last().expect("it was placed by then");
+        let found = (&shown["version"], &shown["status"], &shown["updated_at"]);
+        assert_eq!(found, (&last["version"], &Value::from(status), &last["at"]), "as of {instant}");
+        assert_eq!(shown["shipments"].as_array().unwrap().len(), shipments, "as of {instant}");
+    }
+}
