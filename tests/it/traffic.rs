@@ -73,6 +73,9 @@ impl Traffic {
         let customers: Vec<Customer> = (0..32).map(|_| world.customer()).collect();
         let mut comers = JoinSet::new();
         comers.spawn(async move {
+            for customer in &customers {
+                customer.introduce().await;
+            }
             let mut orders = JoinSet::new();
             let mut next = interval(Duration::from_secs(1) / per_second);
             // Who could not come in time comes at once: the rate is kept, whatever the machine is busy with.

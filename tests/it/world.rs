@@ -267,7 +267,8 @@ impl Customer {
 
     /// Cancels the order: the status of the answer, and what it says.
     pub(crate) async fn cancel(&self, order: Uuid) -> (u16, Value) {
-        let cancel = self.client.post(format!("{}/v1/orders/{order}/cancellation", self.urls[0])).bearer_auth(&self.token);
+        let cancel =
+            self.client.post(format!("{}/v1/orders/{order}/cancellation", self.urls[0])).bearer_auth(&self.token);
         let answer = cancel.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
@@ -291,7 +292,7 @@ impl Customer {
     }
 
     /// Tells billing a name and an address, once. Whatever goes wrong on the way, it is told again.
-    async fn introduce(&self) {
+    pub(crate) async fn introduce(&self) {
         let who = json!({ "name": "Ada Lovelace", "address": ["Ockham Park", "Surrey"], "country": "GB" });
         let told = async || {
             let put = self.client.put(&self.put).bearer_auth(&self.token).json(&who).send().await;

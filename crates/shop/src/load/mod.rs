@@ -324,12 +324,14 @@ mod tests {
         let shown = format!("{target:?}");
         assert!(shown.contains("http://host") && !shown.contains("canary"), "{shown}");
     }
+
     #[tokio::test]
     async fn who_finds_no_room_comes_again_with_the_same_key() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let order_urls = vec![format!("http://{}", listener.local_addr().unwrap())];
-        let target =
-            Target { order_urls, inventory_url: String::new(), tokens: vec![String::new()], processes: Vec::new() };
+        let (customers, processes) = (vec![(CustomerId::mint(), String::new())], Vec::new());
+        let (inventory_url, billing_url) = (String::new(), String::new());
+        let target = Target { order_urls, inventory_url, billing_url, customers, processes };
         let load = Load { orders: 1, warm_up: 0, connections: 1, declined_percent: 0 };
         let skus = ["SKU-1".parse().unwrap()];
         let client = reqwest::Client::new();
