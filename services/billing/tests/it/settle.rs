@@ -161,7 +161,8 @@ async fn a_call_that_takes_too_long_counts_as_unclear_and_is_asked_about() {
     assert_eq!(bench.answers().await, []);
     bench.provider.is(Mood::Talks);
     assert_eq!(bench.said(1).await, [AUTHORIZED]);
-    assert_eq!(bench.provider.executed(&key), 1);
+    // By the simulator's own log: a call may be given up on before it is counted here.
+    assert_eq!(bench.provider.done(), [key.as_str()]);
 }
 
 #[tokio::test]
