@@ -1,10 +1,10 @@
 //! Whatever dies, every order settles, and the books add up.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::world::{OK, World, many};
+use super::world::{OK, PATIENCE, World, many};
 
 /// Every service is killed while orders are on their way; each is started again, and nothing is lost or done twice.
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn the_same_key_gets_the_same_order_after_a_restart() {
     let customer = world.customer();
     let first = customer.buy_with("key", "REPEAT", 1, OK).await;
     world.shop.kill("order").await.unwrap();
-    tokio::time::timeout(Duration::from_secs(30), world.shop.all_up()).await.unwrap();
+    tokio::time::timeout(PATIENCE, world.shop.all_up()).await.unwrap();
     let again = customer.buy_with("key", "REPEAT", 1, OK).await;
     assert_eq!(first.id, again.id);
     assert_eq!(world.stock("REPEAT").await, (10, 1));
@@ -77,6 +77,6 @@ impl World {
     /// Waits until the held pieces of `sku` are no longer `before`.
     async fn until_stock_moves(&self, sku: &str, before: i64) {
         let moved = async { while self.stock_moves(sku).await == before {} };
-        tokio::time::timeout(Duration::from_secs(30), moved).await.expect("the stock moves");
+        tokio::time::timeout(PATIENCE, moved).await.expect("the stock moves");
     }
 }

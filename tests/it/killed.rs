@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use sqlx::PgPool;
 use tokio::time::{sleep, timeout};
 
-use super::{traffic::Traffic, world::World};
+use super::{
+    traffic::Traffic,
+    world::{PATIENCE, World},
+};
 
 /// Each is killed once: the services, their databases, the broker.
 const VICTIMS: [&str; 7] = ["order", "inventory", "billing", "pg-orders", "pg-billing", "mongo", "kafka"];
@@ -49,7 +52,7 @@ async fn kill_each(load: &Load) {
         world.shop.kill(victim).await.unwrap();
         sleep(load.after).await;
         let accepted = traffic.end().await;
-        timeout(Duration::from_secs(30), world.shop.all_up()).await.unwrap_or_else(|_| panic!("{victim} is up again"));
+        timeout(PATIENCE, world.shop.all_up()).await.unwrap_or_else(|_| panic!("{victim} is up again"));
         accepted.settle(&world).await;
         let dropped = more(&dropped, &world.duplicates_dropped().await);
         let asked_again = world.holds_asked_again().await - asked_again;

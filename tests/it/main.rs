@@ -13,6 +13,7 @@ mod money;
 mod operating;
 mod poison;
 mod readiness;
+mod replayed;
 mod slow;
 mod stopping;
 mod stores;

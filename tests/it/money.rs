@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     witness::reached,
-    world::{OK, World},
+    world::{OK, PATIENCE, World},
 };
 
 /// Orders on their way at once.
@@ -117,7 +117,7 @@ async fn kill_billing(world: &World, crowd: &Crowd, times: usize) -> usize {
         world.shop.kill("billing").await.unwrap();
         // Nobody changes it now, so this is what the dead process had open.
         let open = intents(&billing).await;
-        tokio::time::timeout(Duration::from_secs(60), world.shop.all_up()).await.expect("billing is up again");
+        tokio::time::timeout(PATIENCE, world.shop.all_up()).await.expect("billing is up again");
         if open > 0 {
             open_at_kills.push(open);
         }

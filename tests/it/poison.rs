@@ -26,9 +26,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use web::access::Principal;
 
-use super::world::{Customer, OK, Order, World, many};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::world::{Customer, OK, Order, PATIENCE, World, many};
 
 /// Somebody who is none of ours and writes to our topics.
 struct Stranger(FutureProducer);

@@ -8,12 +8,10 @@ use std::{
 use serde_json::Value;
 use shop::Service;
 
-use super::world::World;
+use super::world::{PATIENCE, World};
 
 /// From the loss of a store to the word of it: two questions that fail, and some more on a busy machine.
 const SOON: Duration = Duration::from_secs(12);
-/// A server has to start, and may have to read its log.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What a process says: whether it is ready, and its needs, or those it lacks.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,10 +12,9 @@ use uuid::Uuid;
 
 use super::{
     topics::Topics,
-    world::{World, many},
+    world::{PATIENCE, World, many},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A replica that is told to stop is replaced sooner than one that is only silent can be given up: 6 s.
 const AT_ONCE: Duration = Duration::from_secs(4);
 const SILENCE: Duration = Duration::from_secs(6);

@@ -10,17 +10,19 @@ use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     message::{BorrowedMessage, Headers as _},
+    producer::{FutureProducer, FutureRecord},
 };
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{stores::Stores, world::World};
-
-/// Within this time the broker answers, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::{
+    stores::Stores,
+    world::{PATIENCE, World},
+};
 
 /// What stands in all topics, read from their beginnings. Nothing is compacted or forgotten in so short a time.
 pub(crate) struct Topics {
+    brokers: String,
     client: BaseConsumer,
 }
 
@@ -30,7 +32,8 @@ pub(crate) type Ends = Vec<(&'static str, i32, i64)>;
 impl Topics {
     pub(crate) fn of(world: &World) -> Self {
         let brokers = world.shop.state().stores.brokers;
-        Self { client: ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "test").create().unwrap() }
+        let client = ClientConfig::new().set("bootstrap.servers", &brokers).set("group.id", "test").create().unwrap();
+        Self { brokers, client }
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -52,6 +55,18 @@ impl Topics {
         ids
     }
 
+    /// Writes the last message of each partition once more, as it stands there.
+    pub(crate) async fn say_the_last_again(&self) {
+        let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
+        for (topic, partition, end) in self.ends().into_iter().filter(|(.., end)| *end > 0) {
+            self.begin(topic, partition, Offset::Offset(end - 1));
+            let last = self.next().detach();
+            let record = FutureRecord::to(topic).partition(partition);
+            let record = record.key(last.key().unwrap()).payload(last.payload().unwrap());
+            producer.send(record.headers(last.headers().unwrap().clone()), PATIENCE).await.unwrap();
+        }
+    }
+
     fn begin(&self, topic: &str, partition: i32, offset: Offset) {
         let mut begin = TopicPartitionList::new();
         begin.add_partition_offset(topic, partition, offset).unwrap();
@@ -62,7 +77,7 @@ impl Topics {
         let begun = Instant::now();
         loop {
             // Nothing may come before the time is over: the client has seen to something else.
-            if let Some(message) = self.client.poll(PATIENCE) {
+            if let Some(message) = self.client.poll(Duration::from_secs(1)) {
                 return message.unwrap();
             }
             assert!(begun.elapsed() < PATIENCE, "what stands in the topics can be read");

@@ -18,7 +18,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::world::{Customer, OK, Order, World};
+use super::world::{Customer, OK, Order, PATIENCE, World};
 
 /// Of twenty orders, how many come with which quantity and card, and what becomes of each. Every outcome is there, and
 /// so are calls whose own outcome is in the dark. The slow ones see to it that sagas are open at any time.
@@ -41,8 +41,6 @@ const MORE_THAN_THERE_IS: u32 = 10_000;
 const CUSTOMERS_PATIENCE: Duration = Duration::from_secs(5);
 /// When he asks again if nobody says when.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Within this time every request is answered and every order settled: twice the deadline of a saga.
-const SOON: Duration = Duration::from_secs(60);
 
 /// Customers who keep coming, until [`Traffic::end`].
 pub(crate) struct Traffic {
@@ -121,7 +119,7 @@ async fn buy(customer: Customer, sku: Arc<str>, number: usize) -> Bought {
         }
         unreachable!("nobody counts so far")
     };
-    timeout(SOON, accepted).await.expect("a request is answered")
+    timeout(PATIENCE, accepted).await.expect("a request is answered")
 }
 
 /// When to ask again, as the answer says.
@@ -157,7 +155,7 @@ impl Accepted {
                 sleep(Duration::from_millis(200)).await;
             }
         };
-        let settled = timeout(SOON, pending).await;
+        let settled = timeout(PATIENCE, pending).await;
         let became = self.became(&orders).await;
         let mut otherwise = Vec::new();
         for Bought { id, card, outcome, .. } in &self.0 {

@@ -17,6 +17,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use web::access::Principal;
 
+/// Whatever is waited for and has not come by then does not come, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The card that works.
 pub(crate) const OK: &str = "tok_ok";
 
@@ -117,7 +119,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), known).await.expect("the product reaches the order service");
+        tokio::time::timeout(PATIENCE, known).await.expect("the product reaches the order service");
     }
 
     /// More pieces of a product come into a warehouse.
@@ -140,7 +142,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), answered).await.expect("inventory answers")
+        tokio::time::timeout(PATIENCE, answered).await.expect("inventory answers")
     }
 
     /// One metric of the first process of `service`.
@@ -198,7 +200,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), answered).await.expect("billing answers");
+        tokio::time::timeout(PATIENCE, answered).await.expect("billing answers");
     }
 
     /// Waits until nothing of an order's refunds is open, and gives their states.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::world::Customer;
 
 /// How long somebody looks for what can pass unseen.
-const PATIENCE: Duration = Duration::from_secs(15);
+const LOOKS_FOR: Duration = Duration::from_secs(15);
 
 /// How far an order is, by all that was written down about it.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Seen {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, looking).await.ok();
+        tokio::time::timeout(LOOKS_FOR, looking).await.ok();
     }
 
     pub(super) async fn look(customer: &Customer, order: Uuid) -> Self {
