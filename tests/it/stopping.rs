@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contracts::topic::PARTITIONS;
 use shop::Service;
 use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
@@ -56,11 +57,10 @@ impl World {
         (streams.unwrap(), reads.unwrap())
     }
 
-    /// How often `process` was given all partitions of the commands; of the answers of both services, if it orders.
+    /// How often `process` was given all partitions of the two topics that its service reads.
     fn assignments(&self, process: &str) -> usize {
         let (service, _) = process.split_once('-').unwrap_or((process, ""));
-        let partitions = contracts::topic::PARTITIONS * if service == "order" { 2 } else { 1 };
-        let (group, all) = (format!("group=\"{service}\""), format!("partitions={partitions}"));
+        let (group, all) = (format!("group=\"{service}\""), format!("partitions={}", 2 * PARTITIONS));
         let is_all = |line: &&str| line.contains(&group) && line.ends_with(&all);
         self.log(process).lines().filter(|line| line.contains("partitions are assigned")).filter(is_all).count()
     }
