@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 pub(crate) const TOPIC: &str = "events";
 pub(crate) const PARTITIONS: i32 = 3;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one test works with.
 pub(crate) struct Bench {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    relay::{Running, SOON, position, relays},
+    relay::{Running, position, relays},
     support::{Arrivals, TOPIC, broker, commit, database, eventually, message, spec},
 };
 
@@ -43,9 +43,8 @@ async fn without_its_token_the_relay_sends_all_again_and_then_goes_on() {
         let relay = Running::start(&db, &broker);
         let mut put = vec![message("a"), message("a"), message("b")];
         commit(&db, &put).await;
-        arrivals.wait_for(&put, SOON).await;
-        eventually("a token is stored", 2 * SOON, async || position(&db).await.get_document("token").ok().map(drop))
-            .await;
+        arrivals.wait_for(&put).await;
+        eventually("a token is stored", async || position(&db).await.get_document("token").ok().map(drop)).await;
         relay.stop().await;
         let between = [message("a"), message("b")];
         commit(&db, &between).await;
@@ -53,11 +52,11 @@ async fn without_its_token_the_relay_sends_all_again_and_then_goes_on() {
         lose_token(&db, how).await;
 
         let relay = Running::start(&db, &broker);
-        arrivals.wait_for(&put, SOON).await;
+        arrivals.wait_for(&put).await;
         let after = [message("a")];
         commit(&db, &after).await;
         put.extend(after);
-        arrivals.wait_for(&put, SOON).await;
+        arrivals.wait_for(&put).await;
         assert_eq!(arrivals.times()[&put[0].id], 2, "{how}: the outbox was read");
         for key in ["a", "b"] {
             let ids: Vec<_> = put.iter().filter(|message| message.key == key).map(|message| message.id).collect();
@@ -117,7 +116,7 @@ async fn nothing_is_lost_or_overtaken_though_the_token_is_lost_under_load() {
     let mut relay = Running::start(&db, &broker);
     for _ in 0..3 {
         let before = arrivals.seen.len();
-        eventually("messages come", 2 * SOON, async || {
+        eventually("messages come", async || {
             arrivals.look();
             (arrivals.seen.len() > before + 100).then_some(())
         })
@@ -130,7 +129,7 @@ async fn nothing_is_lost_or_overtaken_though_the_token_is_lost_under_load() {
     let mut committed = writers.join_all().await.concat();
     committed.sort_by_key(|(_, n, _)| *n);
     let messages: Vec<Outgoing> = committed.iter().map(|(_, _, message)| message.clone()).collect();
-    arrivals.wait_for(&messages, 2 * SOON).await;
+    arrivals.wait_for(&messages).await;
     for key in KEYS {
         let ids: Vec<_> = committed.iter().filter(|(of, _, _)| *of == key).map(|(_, _, message)| message.id).collect();
         assert_eq!(arrivals.in_effect(key), ids, "the order of key {key}");
@@ -146,8 +145,8 @@ async fn a_topic_that_was_made_anew_is_filled_again() {
     let relay = Running::start(&db, &broker);
     let first = [message("a"), message("b")];
     commit(&db, &first).await;
-    arrivals.wait_for(&first, SOON).await;
-    eventually("what was acknowledged is stored", 2 * SOON, async || {
+    arrivals.wait_for(&first).await;
+    eventually("what was acknowledged is stored", async || {
         let acknowledged = position(&db).await.get_array("acknowledged").unwrap().len();
         (acknowledged > 0).then_some(())
     })
@@ -156,15 +155,13 @@ async fn a_topic_that_was_made_anew_is_filled_again() {
         ClientConfig::new().set("bootstrap.servers", &broker.brokers).create().unwrap();
     let topic = broker.full_name(TOPIC);
     admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
-    eventually("a new generation", 6 * SOON, async || {
-        (position(&db).await.get_i64("generation").unwrap() == 2).then_some(())
-    })
-    .await;
+    eventually("a new generation", async || (position(&db).await.get_i64("generation").unwrap() == 2).then_some(()))
+        .await;
     let second = [message("a")];
     commit(&db, &second).await;
     broker.ensure_topics(&[spec()]).await.unwrap();
     let mut arrivals = Arrivals::of(&broker);
-    arrivals.wait_for(&[first.as_slice(), &second].concat(), 2 * SOON).await;
+    arrivals.wait_for(&[first.as_slice(), &second].concat()).await;
     assert_eq!(arrivals.in_effect("a"), [first[0].id, second[0].id]);
     relay.stop().await;
 }

@@ -19,9 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{TOPIC, broker, commit, count, database, eventually};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::support::{PATIENCE, TOPIC, broker, commit, count, database, eventually};
 
 /// Writes down each number it is given, under its key; tries again what it collides with.
 #[derive(Clone)]
@@ -106,7 +104,7 @@ impl Bench {
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
-        eventually(what, PATIENCE, async || holds(self).await.then_some(())).await;
+        eventually(what, async || holds(self).await.then_some(())).await;
     }
 
     async fn finish(self) {

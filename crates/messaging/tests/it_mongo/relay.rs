@@ -14,13 +14,10 @@ use mongodb::Database;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Arrivals, broker, commit, count, database, eventually, message, spec};
+use crate::support::{Arrivals, PATIENCE, broker, commit, count, database, eventually, message, spec};
 
-pub(crate) const SOON: Duration = Duration::from_secs(5);
 /// How often a relay renews its position.
 const RENEWAL: Duration = Duration::from_secs(1);
-/// Six seconds of silence, and as much again for a busy machine.
-const TAKEOVER: Duration = Duration::from_secs(12);
 
 /// A relay in a task of its own, which ends with it.
 pub(crate) struct Running {
@@ -46,7 +43,7 @@ impl Running {
     }
 
     async fn end(mut self) -> Result<(), RelayError> {
-        tokio::time::timeout(SOON, self.task.join_next()).await.unwrap().unwrap().unwrap()
+        tokio::time::timeout(PATIENCE, self.task.join_next()).await.unwrap().unwrap().unwrap()
     }
 
     pub(crate) async fn kill(mut self) {
@@ -65,13 +62,13 @@ async fn all_that_is_committed_arrives_in_order_across_a_restart() {
     write(&db, &keys, 20, &mut committed).await;
     let relay = Running::start(&db, &broker);
     write(&db, &keys, 20, &mut committed).await;
-    arrivals.wait_for(&committed[..1], SOON).await;
+    arrivals.wait_for(&committed[..1]).await;
     relay.stop().await;
     let cut = arrivals.times().len();
     write(&db, &keys, 20, &mut committed).await;
     let relay = Running::start(&db, &broker);
     write(&db, &keys, 20, &mut committed).await;
-    arrivals.wait_for(&committed, SOON).await;
+    arrivals.wait_for(&committed).await;
     relay.stop().await;
 
     assert!(cut < committed.len(), "the restart came mid-way");
@@ -84,7 +81,7 @@ async fn all_that_is_committed_arrives_in_order_across_a_restart() {
 
 /// The one relay that streams, taken out of `relays`; the others stand by.
 async fn the_one_that_streams(relays: &mut Vec<Running>) -> Running {
-    let at = eventually("one streams, and the others stand by", 2 * SOON, async || {
+    let at = eventually("one streams, and the others stand by", async || {
         let conditions: Vec<Condition> = relays.iter().map(|relay| relay.pulse.condition(2 * RENEWAL)).collect();
         let waiting = conditions.iter().filter(|one| **one == Condition::StandsBy).count();
         let at = conditions.iter().position(|one| *one == Condition::Works)?;
@@ -112,7 +109,7 @@ async fn of_three_relays_one_streams_and_one_that_is_stopped_leaves_nothing_to_s
             },
             write(&db, &keys, 20, &mut committed)
         );
-        arrivals.wait_for(&committed, SOON).await;
+        arrivals.wait_for(&committed).await;
         eprintln!("stopped in {stopped:?}, and all of the next had arrived {:?} after that was told", told.elapsed());
     }
     assert_eq!(arrivals.seen.len(), committed.len(), "nothing is sent twice");
@@ -150,9 +147,9 @@ async fn a_relay_goes_on_from_its_token() {
     let relay = Running::start(&db, &broker);
     let before = [message("a"), message("b")];
     commit(&db, &before).await;
-    arrivals.wait_for(&before, SOON).await;
+    arrivals.wait_for(&before).await;
     let arrived = Instant::now();
-    eventually("a token that is past the messages", 2 * SOON, async || {
+    eventually("a token that is past the messages", async || {
         let token = position(&db).await.get_document("token").ok()?.clone();
         (inserts_after(&db, token).await == 0).then_some(())
     })
@@ -164,7 +161,7 @@ async fn a_relay_goes_on_from_its_token() {
     let relay = Running::start(&db, &broker);
     let after = [message("a")];
     commit(&db, &after).await;
-    arrivals.wait_for(&after, SOON).await;
+    arrivals.wait_for(&after).await;
     assert_eq!(arrivals.seen.len(), 3, "what was settled does not come again");
     relay.stop().await;
 }
@@ -174,11 +171,11 @@ async fn only_one_of_two_relays_streams_and_the_other_takes_over() {
     let (db, broker) = (database().await, broker().await);
     let mut arrivals = Arrivals::of(&broker);
     let first = Running::start(&db, &broker);
-    let holder = holder_other_than(&db, &Bson::Null, SOON).await;
+    let holder = holder_other_than(&db, &Bson::Null).await;
     let second = Running::start(&db, &broker);
     let messages: Vec<Outgoing> = (0..50).map(|n| message(&n.to_string())).collect();
     commit(&db, &messages).await;
-    arrivals.wait_for(&messages, SOON).await;
+    arrivals.wait_for(&messages).await;
     let late = Instant::now() + Duration::from_secs(1);
     while Instant::now() < late {
         arrivals.look();
@@ -190,17 +187,17 @@ async fn only_one_of_two_relays_streams_and_the_other_takes_over() {
     first.kill().await;
     let orphan = [message("orphan")];
     commit(&db, &orphan).await;
-    arrivals.wait_for(&orphan, TAKEOVER).await;
-    let holder = holder_other_than(&db, &holder, SOON).await;
+    arrivals.wait_for(&orphan).await;
+    let holder = holder_other_than(&db, &holder).await;
 
     let third = Running::start(&db, &broker);
     let stopped = Instant::now();
     second.stop().await;
     let heir = [message("heir")];
     commit(&db, &heir).await;
-    arrivals.wait_for(&heir, SOON).await;
+    arrivals.wait_for(&heir).await;
     assert!(stopped.elapsed() < Duration::from_secs(2), "at once: {:?}", stopped.elapsed());
-    holder_other_than(&db, &holder, SOON).await;
+    holder_other_than(&db, &holder).await;
     third.stop().await;
     assert_eq!(position(&db).await.get("holder"), Some(&Bson::Null));
 }
@@ -209,12 +206,12 @@ async fn only_one_of_two_relays_streams_and_the_other_takes_over() {
 async fn a_relay_that_lost_its_position_stops_streaming() {
     let (db, broker) = (database().await, broker().await);
     let relay = Running::start(&db, &broker);
-    holder_other_than(&db, &Bson::Null, SOON).await;
+    holder_other_than(&db, &Bson::Null).await;
     let theft = doc! { "$set": { "holder": "thief", "token": null }, "$currentDate": { "heartbeat": true } };
     relays(&db).update_one(doc! {}, theft).await.unwrap();
     let robbed = position(&db).await;
     // It comes back when the thief is silent, and not before.
-    let back = holder_other_than(&db, &"thief".into(), TAKEOVER).await;
+    let back = holder_other_than(&db, &"thief".into()).await;
     assert_ne!(back, Bson::Null);
     let taken = position(&db).await;
     let silence = taken.get_datetime("heartbeat").unwrap().timestamp_millis()
@@ -234,7 +231,7 @@ async fn what_a_relay_cannot_mend_ends_it_loudly() {
     mongo::prepare(&db).await.unwrap();
     assert_eq!(count(&db, "relay").await, 1, "prepared twice, one position");
     let relay = Running::start(&db, &broker);
-    eventually("the relay streams", 2 * SOON, async || position(&db).await.get_document("token").ok().map(drop)).await;
+    eventually("the relay streams", async || position(&db).await.get_document("token").ok().map(drop)).await;
     db.collection::<Document>("outbox").drop().await.unwrap();
     let ended = relay.end().await;
     assert!(matches!(ended, Err(RelayError::OutboxGone)), "{ended:?}");
@@ -248,8 +245,8 @@ pub(crate) async fn position(db: &Database) -> Document {
     relays(db).find_one(doc! {}).await.unwrap().unwrap()
 }
 
-pub(crate) async fn holder_other_than(db: &Database, before: &Bson, patience: Duration) -> Bson {
-    eventually("another holder", patience, async || {
+pub(crate) async fn holder_other_than(db: &Database, before: &Bson) -> Bson {
+    eventually("another holder", async || {
         let holder = position(db).await.get("holder").cloned().unwrap();
         (holder != *before && holder != Bson::Null).then_some(holder)
     })

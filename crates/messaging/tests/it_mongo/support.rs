@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 pub(crate) const TOPIC: &str = "events";
 pub(crate) const PARTITIONS: i32 = 3;
+/// Whatever is waited for and has not come by then does not come, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A prepared database that no other test uses.
 pub(crate) async fn database() -> Database {
@@ -73,14 +75,14 @@ pub(crate) async fn count(db: &Database, collection: &str) -> u64 {
     db.collection::<Document>(collection).count_documents(doc! {}).await.unwrap()
 }
 
-/// Asks until the answer is there; a test waits for nothing longer than `patience`.
-pub(crate) async fn eventually<T>(what: &str, patience: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + patience;
+/// Asks until the answer is there.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -119,8 +121,8 @@ impl Arrivals {
     }
 
     /// Waits until each of `messages` has come.
-    pub(crate) async fn wait_for(&mut self, messages: &[Outgoing], patience: Duration) {
-        eventually("all messages in the topic", patience, async || {
+    pub(crate) async fn wait_for(&mut self, messages: &[Outgoing]) {
+        eventually("all messages in the topic", async || {
             self.look();
             let times = self.times();
             messages.iter().all(|message| times.contains_key(&message.id)).then_some(())
