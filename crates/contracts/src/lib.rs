@@ -20,7 +20,9 @@
 //!   it did not say from what it did. The program knows the newest shape only; there is no `v1` in any `match`. The
 //!   upcaster stands where the shape differs, so nobody else has to know, and what is in a database or a topic is never
 //!   rewritten: `order.placed.v1`, whose lines had no name, is read with the SKU in its place ([`order::OrderLine`]).
-//! - A golden file is for ever. Those of older versions are in `wire/` too, and a test reads them.
+//! - A golden file is for ever, from the first release on. Until then a shape may still change under its name, as tables
+//!   do in their migrations, and a shop with older data begins anew with `cargo shop up --fresh`. Those of older versions
+//!   are in `wire/` too, and a test reads them.
 //!
 //! Readers are updated before the writer: to one that does not know a version yet it is no message, and it is parked until
 //! the reader is updated and told to `cargo shop dead replay`.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use contracts::OrderId;
 use metrics::{Counter, counter};
 
-static LATE_CLEANUP: LazyLock<Counter> = LazyLock::new(|| counter!("inventory_late_cleanup_total"));
+static LATE_CLEANUP: LazyLock<Counter> = LazyLock::new(|| counter!("late_cleanup_total"));
 
 /// Counts cancelled orders of which something was left, and names them. There must be none: the audit fails.
 pub(crate) fn late(orders: &[OrderId]) {

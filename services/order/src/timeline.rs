@@ -50,7 +50,8 @@ pub(crate) struct Cursor {
 #[error("this is no cursor of this list")]
 pub(crate) struct NotACursor;
 
-/// All entries, a cause before its effects.
+/// All entries, a cause before its effects. Of two that have nothing to do with each other, the one whose transaction began
+/// first: a cancel that had to wait for the confirmation stands before it.
 pub(crate) fn timeline(
     events: Vec<OrderEvent>,
     checkout: Vec<LogEntry<Value>>,

@@ -1,6 +1,7 @@
 //! The past of orders is what those who looked then had seen, and what the events up to there make of it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -61,16 +62,15 @@ impl Polls {
     }
 }
 
-/// Looks back at so many instants between `began` and `ended`. An event bears the time at which its transaction began, so
-/// an order may be seen for some more milliseconds as it was before; then what was seen next must be what is shown.
-pub(super) async fn is_what_was_seen(polls: &Polls, began: Timestamp, ended: Timestamp) {
+/// Looks back at instants while each order was changing. An event bears the time at which its transaction began, so an
+/// order may be seen for some more milliseconds as it was before; then what was seen next must be what is shown.
+pub(super) async fn is_what_was_seen(polls: &Polls) {
     let watched: Vec<Watched> = polls.0.lock().unwrap().clone();
-    let span = ended.duration_since(began).as_micros();
-    let (mut looked_back, mut at_once) = (0, 0);
-    for draw in (0_i128..).map(|number| number * 7_368_787) {
-        let instant = began + SignedDuration::from_micros((draw % span).try_into().unwrap());
+    let (mut looked_back, mut at_once, mut statuses) = (0, 0, BTreeMap::<String, usize>::new());
+    for draw in 0..100_000_i64 {
         let one = &watched[usize::try_from(draw).unwrap() % watched.len()];
         let polls = one.polls.lock().unwrap().clone();
+        let instant = drawn(&polls, draw * 7_368_787);
         // What was seen before and after the instant, and then something else.
         let Some(after) = polls.iter().position(|poll| poll.asked >= instant) else { continue };
         let Some(before) = polls[..after].iter().rev().find(|poll| poll.answered <= instant) else { continue };
@@ -85,14 +85,24 @@ pub(super) async fn is_what_was_seen(polls: &Polls, began: Timestamp, ended: Tim
             assert_eq!(Some(&shown), next, "as of {instant}, when this was seen: {}", before.view);
         }
         one.is_the_fold(&shown, instant).await;
+        *statuses.entry(shown["status"].as_str().unwrap().to_owned()).or_default() += 1;
         looked_back += 1;
         if looked_back == INSTANTS {
             break;
         }
-        assert!(draw < 7_368_787 * 100_000, "only {looked_back} instants at which an order was seen");
     }
-    eprintln!("looked back at {looked_back} instants, {at_once} as they were seen at once");
+    eprintln!("looked back at {looked_back} instants, {at_once} as they were seen at once: {statuses:?}");
+    assert_eq!(looked_back, INSTANTS, "instants at which an order was seen");
     assert!(at_once > INSTANTS * 9 / 10, "{at_once} of {looked_back}");
+    assert!(statuses.len() >= 4, "orders were looked back at while they were {statuses:?}");
+}
+
+/// An instant while the order was changing, or soon after.
+fn drawn(polls: &[Poll], draw: i64) -> Timestamp {
+    let (first, last) = (&polls[0], polls.last().expect("it was looked at"));
+    let end = polls.iter().find(|poll| poll.view == last.view).expect("the last one is").answered;
+    let span = end.duration_since(first.answered).as_micros() + 500_000;
+    first.answered + SignedDuration::from_micros((i128::from(draw) % span).try_into().unwrap())
 }
 
 impl Watched {

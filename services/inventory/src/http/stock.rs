@@ -33,7 +33,8 @@ pub(super) struct StockView {
     #[serde(flatten)]
     total: LevelView,
     warehouses: Vec<WarehouseView>,
-    /// Since when it is like this: asked as of then, the answer is this one for ever. Missing before anything came in.
+    /// Since when it is like this: asked as of then, the answer is this one for ever. Missing as long as it never was in
+    /// a warehouse.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
 }
@@ -106,7 +107,7 @@ pub(super) async fn receive(
 
 impl StockView {
     fn of(sku: Sku, levels: Option<Levels>) -> Self {
-        let at = levels.as_ref().map(|levels| levels.at);
+        let at = levels.as_ref().filter(|levels| !levels.warehouses.is_empty()).map(|levels| levels.at);
         let warehouses = levels.map(|levels| levels.warehouses).unwrap_or_default();
         let total = stock::total(&warehouses).into();
         let warehouse = |(warehouse, level): (Warehouse, Level)| WarehouseView { warehouse, level: level.into() };

@@ -162,8 +162,8 @@ async fn an_event_at_fault_stops_its_batch_and_an_unknown_one_is_not_passed_over
     world.feed(&[hold(order, &[("MUG", 1)])]).await.unwrap();
     let impossible = world.next_batch(&[confirmed(order), confirmed(stranger)]);
     let mut unknown = world.next_batch(&[confirmed(order), placed(stranger)]);
-    unknown.records[1].kind = "order.placed.v9".to_owned();
-    unknown.records[1].payload = br#"{"type":"order.placed.v9"}"#.to_vec();
+    unknown.records[1].kind = "order.reopened.v1".to_owned();
+    unknown.records[1].payload = br#"{"type":"order.reopened.v1"}"#.to_vec();
     for batch in [impossible, unknown] {
         let refused = world.feed_batch(&batch).await;
         let guilty = batch.records[1].id;
@@ -207,6 +207,9 @@ async fn the_stock_at_any_time_is_what_a_client_saw_then() {
     assert_eq!(world.get(Who::Customer, &format!("/v1/stock/MUG?as_of={before}")).await.1, seen[0]);
     let (_, never) = world.get(Who::Customer, "/v1/stock/MUG?as_of=2020-01-01T00:00:00Z").await;
     assert_eq!(never, json!({ "sku": "MUG", "on_hand": 0, "held": 0, "available": 0, "warehouses": [] }));
+    world.product("NEW").await;
+    let (_, new) = world.get(Who::Customer, "/v1/stock/NEW").await;
+    assert_eq!(new, json!({ "sku": "NEW", "on_hand": 0, "held": 0, "available": 0, "warehouses": [] }));
     assert_eq!(world.get(Who::Customer, "/v1/stock/NONE?as_of=2020-01-01T00:00:00Z").await.0, StatusCode::NOT_FOUND);
 }
 
