@@ -1,11 +1,13 @@
 //! Starts the simulator: settings, telemetry, run.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 // One thread is enough, and spares the waking of another for each call.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let config = provider_simulator::Config::parse();
     service::telemetry::init("provider-simulator");
-    provider_simulator::run(config).await
+    service::telemetry::ended(provider_simulator::run(config).await)
 }

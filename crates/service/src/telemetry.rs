@@ -3,9 +3,9 @@
 //! `RUST_LOG` says what is logged (default: [`DEFAULT_FILTER`]), `LOG_FORMAT` how: `text` (default, coloured on a
 //! terminal only) or `json`.
 
-use std::{env, io, io::IsTerminal};
+use std::{env, io, io::IsTerminal, process::ExitCode};
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// What is logged unless `RUST_LOG` says otherwise: us from `info` on, libraries that chat from `warn` on.
@@ -28,6 +28,17 @@ pub fn init(service: &'static str) {
     info!(service.name = service, "The service starts.");
     for complaint in [bad_filter, bad_format].into_iter().flatten() {
         warn!("{complaint}");
+    }
+}
+
+/// Says in one line why the service ends, if it must: what supervises it shows its last complaint.
+pub fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("The service ends: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! Starts the billing service: settings, telemetry, run.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let config = billing::config::Config::parse();
     service::telemetry::init("billing");
     service::metrics::init();
-    billing::run(config).await
+    service::telemetry::ended(billing::run(config).await)
 }

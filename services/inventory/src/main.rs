@@ -1,5 +1,7 @@
 //! Reads the settings, starts telemetry, runs the service.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use inventory::config::Config;
 
@@ -7,9 +9,9 @@ use inventory::config::Config;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let config = Config::parse();
     service::telemetry::init("inventory");
     service::metrics::init();
-    inventory::run(config).await
+    service::telemetry::ended(inventory::run(config).await)
 }

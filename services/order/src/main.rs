@@ -1,14 +1,16 @@
 //! Starts the order service: settings, telemetry, run.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let config = order::config::Config::parse();
     service::telemetry::init("order");
     service::metrics::init();
-    order::run(config).await
+    service::telemetry::ended(order::run(config).await)
 }
