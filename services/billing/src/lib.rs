@@ -138,7 +138,10 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
         .acquire_timeout(PATIENCE)
         // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
         .test_before_acquire(false);
-    options.connect(config.billing_database_url.expose()).await.context("cannot reach the database")
+    let pool = options.connect_lazy(config.billing_database_url.expose()).context("the database's URL is none")?;
+    // One is enough to begin with. All at once would have to be there in the time that one may take.
+    drop(pool.acquire().await.context("cannot reach the database")?);
+    Ok(pool)
 }
 
 fn verifier(config: &Config) -> anyhow::Result<Verifier> {

@@ -142,9 +142,10 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
         .max_connections(config.database_connections)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false) // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
-        .connect(config.order_database_url.expose())
-        .await
-        .context("the database cannot be reached")?;
+        .connect_lazy(config.order_database_url.expose())
+        .context("the database's URL is none")?;
+    // One is enough to begin with. All at once would have to be there in the time that one may take.
+    drop(db.acquire().await.context("the database cannot be reached")?);
     sqlx::migrate!().run(&db).await.context("the schema could not be brought up to date")?;
     Ok(db)
 }
