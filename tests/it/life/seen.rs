@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::world::Customer;
 
 /// How long somebody looks for what can pass unseen.
-const LOOKS_FOR: Duration = Duration::from_secs(15);
+const LOOKS_FOR: Duration = Duration::from_secs(60);
 
 /// How far an order is, by all that was written down about it.
 #[derive(Debug, Default)]
