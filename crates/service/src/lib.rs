@@ -1,5 +1,5 @@
-//! What surrounds any service process: telemetry, metrics, health, clock, supervised tasks, secrets, and the way from the
-//! contracts to the messaging.
+//! What surrounds any service process: telemetry, metrics, health, clock, supervised tasks, secrets,
+//! connections to PostgreSQL, and the way from the contracts to the messaging.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | [`crash_point`] | where a test lets a process die |
 //! | [`secret`] | a setting that is never shown |
 //! | [`message`] | a message of the contracts as a row of the outbox |
+//! | [`postgres`] | the connections to a service's PostgreSQL |
 //! | [`topics`] | the topics of the contracts as the broker shall have them |
 
 pub mod clock;
@@ -18,6 +19,7 @@ mod crash;
 pub mod health;
 pub mod message;
 pub mod metrics;
+pub mod postgres;
 pub mod secret;
 pub mod tasks;
 pub mod telemetry;

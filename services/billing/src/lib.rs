@@ -44,7 +44,6 @@ mod problem;
 mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use messaging::consumer::Consumer;
@@ -55,7 +54,6 @@ use service::health::Health;
 use service::tasks::Tasks;
 use service::topics;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use web::access::Verifier;
@@ -68,9 +66,6 @@ use crate::settle::{Pace, Worker};
 
 /// The name of the service: its consumer group, and the source its messages name.
 const SERVICE: &str = "billing";
-/// How long to look for the database before a batch or a request fails.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Runs the service until it is told to stop.
 ///
 /// # Errors
@@ -78,7 +73,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let verifier = verifier(&config)?;
     let webhooks = config.webhooks()?;
-    let pool = connect(&config).await?;
+    let pool = service::postgres::pool(config.billing_database_url.expose(), config.database_connections).await?;
     prepare(&pool).await.context("cannot prepare the database")?;
     let broker = Broker { brokers: config.kafka_brokers.clone(), prefix: config.topic_prefix.clone() };
     broker.ensure_topics(&topics::specs()).await.context("cannot prepare the topics")?;
@@ -129,19 +124,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// Whatever the database says.
 pub async fn prepare(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     sqlx::migrate!().run(pool).await
-}
-
-async fn connect(config: &Config) -> anyhow::Result<PgPool> {
-    let options = PgPoolOptions::new()
-        .min_connections(config.database_connections)
-        .max_connections(config.database_connections)
-        .acquire_timeout(PATIENCE)
-        // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
-        .test_before_acquire(false);
-    let pool = options.connect_lazy(config.billing_database_url.expose()).context("the database's URL is none")?;
-    // One is enough to begin with. All at once would have to be there in the time that one may take.
-    drop(pool.acquire().await.context("cannot reach the database")?);
-    Ok(pool)
 }
 
 fn verifier(config: &Config) -> anyhow::Result<Verifier> {

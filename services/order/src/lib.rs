@@ -41,10 +41,7 @@ mod settled;
 mod store;
 mod timeline;
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::Context;
 use messaging::{
@@ -53,13 +50,11 @@ use messaging::{
     postgres::{self, Offsets, relay, slot},
 };
 use service::{health::Health, tasks::Tasks};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use web::access::Verifier;
 
 use crate::{answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled};
 
-/// How long to look for the database before a batch or a request fails.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The most messages of one transaction.
 const BATCH: usize = 500;
 
@@ -137,15 +132,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Connects, and brings the schema up to date.
 async fn connect(config: &Config) -> anyhow::Result<PgPool> {
-    let db = PgPoolOptions::new()
-        .min_connections(config.database_connections)
-        .max_connections(config.database_connections)
-        .acquire_timeout(PATIENCE)
-        .test_before_acquire(false) // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
-        .connect_lazy(config.order_database_url.expose())
-        .context("the database's URL is none")?;
-    // One is enough to begin with. All at once would have to be there in the time that one may take.
-    drop(db.acquire().await.context("the database cannot be reached")?);
+    let db = service::postgres::pool(config.order_database_url.expose(), config.database_connections).await?;
     sqlx::migrate!().run(&db).await.context("the schema could not be brought up to date")?;
     Ok(db)
 }
