@@ -7,6 +7,7 @@
 //! | [`access`] | who is asking: signed tokens, and the principals they name |
 //! | [`health`] | is the process alive, is it ready |
 //! | [`metrics`] | what is measured of requests, and the page that Prometheus reads |
+//! | [`text`] | which characters no text has that is kept and printed |
 //! | [`serve`] | serves a router: panics, timeouts and unknown routes become problems; ends when told to |
 //!
 //! A handler takes what it needs as arguments and returns `Result<_, Problem>`; a router goes through
@@ -18,4 +19,4 @@ pub mod health;
 pub mod metrics;
 pub mod problem;
 pub mod serve;
-mod text;
+pub mod text;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use web::problem::FieldError;
+use web::text::is_hidden;
 
 /// Name and address, as the customer states them. `Debug` shows none of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl Customer {
                 errors.push(FieldError::new(pointer, detail));
             }
         };
-        let line = || format!("must have 1 to {LONGEST_LINE} characters, all of them printable");
+        let line = || format!("must have 1 to {LONGEST_LINE} characters, and none that nobody sees");
         require(is_line(&self.name), "/name", line());
         let lines = (1..=MOST_LINES).contains(&self.address.len());
         require(lines, "/address", format!("must have 1 to {MOST_LINES} lines"));
@@ -84,11 +85,11 @@ impl Customer {
 }
 
 fn is_line(text: &str) -> bool {
-    (1..=LONGEST_LINE).contains(&text.chars().count()) && !text.contains(char::is_control)
+    (1..=LONGEST_LINE).contains(&text.chars().count()) && !text.contains(is_hidden)
 }
 
 fn is_email(text: &str) -> bool {
-    let odd = |one: char| one.is_whitespace() || one.is_control();
+    let odd = |one: char| one.is_whitespace() || is_hidden(one);
     let parts = text.split_once('@').filter(|(_, host)| !host.contains('@'));
     let whole = parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
     whole && text.len() <= LONGEST_EMAIL && !text.contains(odd)
@@ -135,18 +136,22 @@ mod tests {
     #[test]
     fn each_place_that_is_wrong_is_named_and_not_repeated() {
         type Change = fn(&mut Customer);
-        let wrong: [(&str, Change); 16] = [
+        let wrong: [(&str, Change); 20] = [
             ("/name", |one| one.name = "  ".into()),
             ("/name", |one| one.name = "canary\u{0}".into()),
+            ("/name", |one| one.name = "canary\u{202e}".into()),
+            ("/name", |one| one.name = "\u{200b}".into()),
             ("/name", |one| one.name = "canary".repeat(30)),
             ("/address", |one| one.address.clear()),
             ("/address", |one| one.address = vec!["canary".into(); 7]),
             ("/address/1", |one| one.address[1] = "canary\n".repeat(2)),
+            ("/address/1", |one| one.address[1] = "canary\u{2066}canary".into()),
             ("/country", |one| one.country = "gb".into()),
             ("/country", |one| one.country = "XX".into()),
             ("/country", |one| one.country = "B ".into()),
             ("/email", |one| one.email = Some("canary".into())),
             ("/email", |one| one.email = Some("canary@".into())),
+            ("/email", |one| one.email = Some("can\u{ad}ary@host".into())),
             ("/email", |one| one.email = Some("can ary@host".into())),
             ("/email", |one| one.email = Some("canary@host@host".into())),
             ("/vat_id", |one| one.vat_id = Some("G".into())),

@@ -2,6 +2,7 @@
 
 use contracts::{Money, Sku, inventory::CatalogueEvent};
 use jiff::Timestamp;
+use web::text::is_hidden;
 
 /// A product as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,8 +77,8 @@ impl Details {
 }
 
 fn text(pointer: &'static str, text: &str, min_chars: usize, max_chars: usize) -> Option<WrongField> {
-    let detail = if text.chars().any(char::is_control) {
-        "must have no control characters".to_owned()
+    let detail = if text.contains(is_hidden) {
+        "must have no control characters and no invisible ones".to_owned()
     } else if min_chars > 0 && text.trim().is_empty() {
         "must not be blank".to_owned()
     } else if text.chars().count() > max_chars {
@@ -147,6 +148,10 @@ mod tests {
         assert_eq!(wrong(mug()), [""; 0]);
         assert_eq!(wrong(Details { name: String::new(), category: " ".to_owned(), ..mug() }), ["/name", "/category"]);
         assert_eq!(wrong(Details { name: "a\0b".to_owned(), ..mug() }), ["/name"]);
+        assert_eq!(wrong(Details { name: "gum\u{202e}mug".to_owned(), ..mug() }), ["/name"]);
+        let unseen = |text: &str| text.replace('_', "\u{200b}");
+        let hidden = Details { description: unseen("fine_"), category: unseen("Kit_chen"), ..mug() };
+        assert_eq!(wrong(hidden), ["/description", "/category"]);
         assert_eq!(wrong(Details { name: "ü".repeat(200), ..mug() }), [""; 0], "characters, not bytes");
         assert_eq!(wrong(Details { name: "ü".repeat(201), ..mug() }), ["/name"]);
         assert_eq!(wrong(Details { description: "a".repeat(2_001), ..mug() }), ["/description"]);
