@@ -8,7 +8,9 @@ mod webhooks;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, State};
-use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use contracts::{CommandId, CustomerId, Money, OrderId};
@@ -55,17 +57,27 @@ impl FromRef<Api> for Verifier {
 
 /// Every route of this service but the health checks.
 pub fn router(api: Api) -> Router {
+    // Customers are named here.
+    let private = Router::new()
+        .route("/v1/customers/{customer}", put(customers::put).get(customers::show).delete(customers::erase))
+        .route("/v1/invoices/{number}", get(invoices::show))
+        .route("/v1/orders/{order}/invoices", get(invoices::list))
+        .layer(map_response(uncached));
     Router::new()
+        .merge(private)
         .route("/v1/payments/{order}", get(show_payment))
         .route("/v1/payments/{order}/resume", post(resume))
         .route("/v1/payments/{order}/republish", post(republish::payment))
         .route("/v1/payments/{order}/refunds", post(refunds::request).get(refunds::list))
-        .route("/v1/customers/{customer}", put(customers::put).get(customers::show).delete(customers::erase))
-        .route("/v1/invoices/{number}", get(invoices::show))
-        .route("/v1/orders/{order}/invoices", get(invoices::list))
         .route("/v1/ledger/accounts", get(list_accounts))
         .route("/v1/provider/webhooks", post(webhooks::receive).layer(DefaultBodyLimit::max(webhooks::LARGEST)))
         .with_state(api)
+}
+
+/// Nobody on the way keeps the answer.
+async fn uncached(mut answer: Response) -> Response {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 /// The payment of an order: to its customer what they paid, to an operator all but the token.
@@ -200,14 +212,14 @@ impl From<&StoredPayment> for PaymentView {
 impl OperatorView {
     fn new(stored: StoredPayment, intents: Vec<StoredIntent>) -> Self {
         let payment = PaymentView::from(&stored);
-        let StoredPayment { payment: whole, version, .. } = stored;
+        let StoredPayment { payment: whole, .. } = stored;
         Self {
             payment,
             customer: whole.terms.as_ref().map(Terms::customer),
             stuck: whole.stuck().cloned(),
+            version: whole.version,
             commands: whole.commands.into_iter().map(CommandView::from).collect(),
             intents: intents.into_iter().map(IntentView::from).collect(),
-            version,
         }
     }
 }

@@ -176,7 +176,8 @@ impl Sale {
             corrects: None,
             seller: seller.clone(),
             buyer: buyer.clone(),
-            supplied_on: at.to_zoned(TimeZone::UTC).date(),
+            // Two clocks: nothing is supplied after its invoice says it was.
+            supplied_on: (*at).min(issued_at).to_zoned(TimeZone::UTC).date(),
             currency: terms.amount().currency,
             lines: terms.lines().iter().map(Line::from).collect(),
             taxes: terms.taxes().iter().map(Tax::from).collect(),
@@ -243,20 +244,20 @@ impl Papers {
     }
 
     /// What is to be credited: of `part`, a refund and what it returned, or else all that is left. None if there is no
-    /// invoice, or nothing left, or it was credited before.
+    /// invoice, or nothing left, or it was credited before. Never more is credited than is left of the invoice.
     pub fn credit(&mut self, part: Option<(u32, &[Taxed])>) -> Option<Vec<Taxed>> {
         let invoice = self.invoice.as_ref()?;
         let refund = part.map_or(0, |(refund, _)| refund);
         if self.credits.iter().any(|(known, _)| *known == refund) {
             return None;
         }
-        let taxes = match part {
-            Some((_, taxes)) => taxes.to_vec(),
-            None => {
-                let credited: Vec<Taxed> = self.credits.iter().flat_map(|(_, taxes)| taxes).copied().collect();
-                let left = vat::without(&invoice.taxed(), &credited).ok()?;
-                left.into_iter().filter(|tax| tax.gross.amount != 0).collect()
-            }
+        let credited: Vec<Taxed> = self.credits.iter().flat_map(|(_, taxes)| taxes).copied().collect();
+        let left = vat::without(&invoice.taxed(), &credited).ok()?;
+        let taxes: Vec<Taxed> = match part {
+            Some((_, taxes)) if covers(&left, taxes) => taxes.to_vec(),
+            // It was under way when the rest was credited, and is in that.
+            Some(_) => return None,
+            None => left.into_iter().filter(|tax| tax.gross.amount != 0).collect(),
         };
         if taxes.is_empty() {
             return None;
@@ -264,6 +265,15 @@ impl Papers {
         self.credits.push((refund, taxes.clone()));
         Some(taxes)
     }
+}
+
+/// Whether `taxes` is a part of `left` at each rate.
+fn covers(left: &[Taxed], taxes: &[Taxed]) -> bool {
+    let part = |one: &Taxed| {
+        let of = left.iter().find(|left| left.rate == one.rate);
+        of.is_some_and(|left| one.vat.amount <= left.vat.amount && one.net().amount <= left.net().amount)
+    };
+    taxes.iter().all(part)
 }
 
 impl From<&OrderLine> for Line {

@@ -38,6 +38,22 @@ fn an_invoice_says_what_the_law_asks_for_in_the_same_bytes_each_time() {
     assert!(!shown.contains("Ada") && !shown.contains("London"), "{shown}");
 }
 
+/// The supply is dated by another clock than the invoice.
+#[test]
+fn nothing_is_supplied_after_its_invoice_is_issued() {
+    let sale = |at: &str| Sale { at: at.parse().unwrap(), ..sale(vec![line("HAM-300", 1, 1290, 1900)]) };
+    for (at, supplied_on) in [
+        ("2026-11-21T23:59:59.999Z", "2026-11-21"),
+        ("2026-11-22T00:10:00.123456Z", "2026-11-22"),
+        ("2026-11-22T23:00:00Z", "2026-11-22"),
+        ("2026-11-23T00:00:00Z", "2026-11-22"),
+        ("2027-01-01T00:00:00Z", "2026-11-22"),
+    ] {
+        let invoice = sale(at).invoice(7, issued_at());
+        assert_eq!(invoice.supplied_on.to_string(), supplied_on, "confirmed at {at}");
+    }
+}
+
 #[test]
 fn a_credit_note_names_its_invoice_and_takes_back() {
     let invoice = sale(vec![line("HAM-300", 2, 1290, 1900)]).invoice(7, issued_at());
@@ -118,6 +134,12 @@ proptest! {
             let credited = papers.credit(Some((refund, &part))).unwrap();
             notes.push(invoice.credit(refund.into(), issued_at(), &credited));
             prop_assert_eq!(papers.credit(Some((refund, &part))), None, "once");
+        }
+        // What was under way when the order was cancelled, and is settled afterwards, was credited with the rest.
+        let mut cancelled = papers.clone();
+        if let Ok(part) = vat::share(&left, Money::new(1, Currency::EUR)) {
+            prop_assert!(cancelled.credit(None).is_some());
+            prop_assert_eq!(cancelled.credit(Some((100, &part))), None, "nothing is left");
         }
         // As another process reads them back.
         let mut read = Papers::default();

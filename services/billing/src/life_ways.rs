@@ -1,7 +1,7 @@
 //! The payment against every interleaving of all messages of an order's life, from both topics and each up to twice, of a
 //! part that an operator returns, and of the provider's outcomes. What the orchestrator never sends is left out: a void
-//! behind a capture that is not refused, a capture or refund or event ahead of the answer that it follows. States that
-//! were seen are not looked at again.
+//! behind a capture that is not refused, a capture or refund or event ahead of the answer that it follows; but that an
+//! order is cancelled is also told at any time, as if somebody had erred. States that were seen are not looked at again.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,6 +22,8 @@ struct Way {
     payment: Payment,
     /// Copies still to come.
     left: BTreeMap<&'static str, u8>,
+    /// Whether the end is told at any time, and not only when nothing is held.
+    erring: bool,
     papers: Papers,
     /// What the provider has set aside, taken, returned. Unit: cents.
     aside: i64,
@@ -48,6 +50,9 @@ struct Reached {
     rests_refused: u32,
     invoices_of_what_goes_back: u32,
     confirmed_behind_cancelled: u32,
+    late_cleanups: u32,
+    parts_under_way_at_the_end: u32,
+    commands_behind_the_end: u32,
 }
 
 impl Way {
@@ -66,6 +71,8 @@ impl Way {
             way.come(name, orchestrator, reached);
             way.explore(orchestrator, reached);
         }
+        let invoiced = if self.papers.invoice.is_some() { PRICE.amount } else { 0 };
+        assert!(self.credited() <= invoiced, "more is credited than was invoiced: {:?}", self.papers);
         for way in self.settled(reached) {
             ended = false;
             way.explore(orchestrator, reached);
@@ -94,6 +101,7 @@ impl Way {
                 (known || !turned) && self.said(|answer| matches!(answer, BillingEvent::PaymentAuthorized { .. }))
             }
             "refund" | "confirmed" | "part" => captured,
+            "cancelled" if self.erring => true,
             "cancelled" => {
                 let free = self.said(|answer| {
                     matches!(answer, BillingEvent::PaymentVoided { .. } | BillingEvent::PaymentRefused { .. })
@@ -108,7 +116,7 @@ impl Way {
     fn come(&mut self, name: &str, orchestrator: &Orchestrator, reached: &mut Reached) {
         match name {
             "confirmed" => self.confirmed(reached),
-            "cancelled" => self.cancelled(),
+            "cancelled" => self.cancelled(reached),
             "part" => self.part(reached),
             name => {
                 let (_, kind) = COMMANDS.iter().find(|(command, _)| *command == name).unwrap();
@@ -126,6 +134,7 @@ impl Way {
             *self.due.entry(id.clone()).or_default() += 1;
         }
         reached.rests_that_waited += u32::from(kind == Kind::Refund && !known && effects.is_empty());
+        reached.commands_behind_the_end += u32::from(self.payment.closed && !known);
         self.note(effects);
     }
 
@@ -149,10 +158,14 @@ impl Way {
         reached.confirmed_behind_cancelled += u32::from(closed);
     }
 
-    fn cancelled(&mut self) {
+    fn cancelled(&mut self, reached: &mut Reached) {
+        let under_way = self.payment.refunds.iter().any(|refund| refund.is_part() && refund.state == RefundState::Open);
         let Some(end) = self.payment.close(NOW) else { return };
-        assert!(!end.held && end.effects.is_empty(), "late cleanup of {:?}", self.payment);
+        assert!(self.erring || !end.held && end.effects.is_empty(), "late cleanup of {:?}", self.payment);
+        reached.late_cleanups += u32::from(end.held);
+        reached.parts_under_way_at_the_end += u32::from(under_way);
         self.papers.credit(None);
+        self.note(end.effects);
     }
 
     /// The ways on which the provider says something.
@@ -217,7 +230,8 @@ impl Way {
                 }
                 Effect::Credit(refund) => {
                     let credited = self.papers.credit(Some((refund.number, &refund.taxes)));
-                    assert!(credited.is_some(), "a part is credited once: {:?}", self.papers);
+                    // What was under way when the order was cancelled was credited with the rest.
+                    assert_eq!(credited.is_some(), !self.payment.closed, "a part is credited once: {:?}", self.papers);
                 }
                 Effect::Post(_) | Effect::OpenIntent(_) | Effect::Park(..) | Effect::Keep(_) => {}
                 Effect::Answer(event) => {
@@ -232,11 +246,15 @@ impl Way {
         }
     }
 
+    fn credited(&self) -> i64 {
+        self.papers.credits.iter().flat_map(|(_, taxes)| taxes).map(|tax| tax.gross.amount).sum()
+    }
+
     fn judge(&self, reached: &mut Reached) {
         let Self { payment, papers, .. } = self;
         let invoiced = papers.invoice.is_some();
         *reached.ends.entry((payment.state.name(), invoiced, papers.credits.len())).or_default() += 1;
-        let credited: i64 = papers.credits.iter().flat_map(|(_, taxes)| taxes).map(|tax| tax.gross.amount).sum();
+        let credited = self.credited();
         let parts = payment.refunds.iter().filter(|refund| refund.is_part() && refund.state == RefundState::Refunded);
         let parts: i64 = parts.map(|refund| refund.amount.amount).sum();
         assert_eq!((self.booked, payment.stuck()), (self.returned, None), "{payment:?}");
@@ -258,13 +276,14 @@ fn party() -> Party {
     Customer { name, address, country, email: None, vat_id: None }.into()
 }
 
-#[test]
-fn holds_in_every_interleaving_of_commands_events_parts_duplicates_and_outcomes() {
+/// Every way from the beginning.
+fn explored(erring: bool) -> Reached {
     let orchestrator = Orchestrator::new();
     let twice = COMMANDS.map(|(name, _)| name).into_iter().chain(["confirmed", "cancelled"]).map(|name| (name, 2));
     let way = Way {
         payment: Payment::none(orchestrator.order),
         left: twice.chain([("part", 1)]).collect(),
+        erring,
         papers: Papers::default(),
         aside: 0,
         taken: 0,
@@ -276,6 +295,12 @@ fn holds_in_every_interleaving_of_commands_events_parts_duplicates_and_outcomes(
     };
     let mut reached = Reached::default();
     way.explore(&orchestrator, &mut reached);
+    reached
+}
+
+#[test]
+fn holds_in_every_interleaving_of_commands_events_parts_duplicates_and_outcomes() {
+    let reached = explored(false);
     let states = reached.seen.len();
     let Reached { ends, .. } = &reached;
     assert!(states > 1_000, "{states} states");
@@ -289,6 +314,26 @@ fn holds_in_every_interleaving_of_commands_events_parts_duplicates_and_outcomes(
         ("the rest waited for a part", reached.rests_that_waited),
         ("the rest was refused", reached.rests_refused),
         ("what goes back was invoiced", reached.invoices_of_what_goes_back),
+        ("confirmed came behind cancelled", reached.confirmed_behind_cancelled),
+    ] {
+        assert!(times > 0, "never: {what}");
+    }
+}
+
+/// A cancelled order ends charged nothing, and its papers add up to nothing, whenever the end is told.
+#[test]
+fn holds_whenever_the_end_is_told_and_never_more_is_credited_than_invoiced() {
+    let reached = explored(true);
+    let states = reached.seen.len();
+    assert!(states > 1_000, "{states} states");
+    let ends: Vec<(&str, bool, usize)> = reached.ends.keys().copied().collect();
+    for end in [("refunded", true, 1), ("refunded", true, 2), ("refunded", false, 0), ("voided", false, 0)] {
+        assert!(ends.contains(&end), "{end:?} is not among {ends:?}");
+    }
+    for (what, times) in [
+        ("something was held at the end", reached.late_cleanups),
+        ("a part was under way at the end", reached.parts_under_way_at_the_end),
+        ("a command came behind the end", reached.commands_behind_the_end),
         ("confirmed came behind cancelled", reached.confirmed_behind_cancelled),
     ] {
         assert!(times > 0, "never: {what}");

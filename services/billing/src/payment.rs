@@ -55,6 +55,8 @@ pub struct Payment {
     pub refunds: Vec<Refund>,
     /// Whether the order is cancelled: then nothing may be held for it.
     pub closed: bool,
+    /// How often its row was written; 0 if there is none.
+    pub version: i32,
 }
 
 /// What a transition asks for, beyond the changed payment.
@@ -77,7 +79,15 @@ pub enum Effect {
 impl Payment {
     /// The payment of an order never heard of.
     pub fn none(order: OrderId) -> Self {
-        Self { order, state: State::None, terms: None, commands: Vec::new(), refunds: Vec::new(), closed: false }
+        Self {
+            order,
+            state: State::None,
+            terms: None,
+            commands: Vec::new(),
+            refunds: Vec::new(),
+            closed: false,
+            version: 0,
+        }
     }
 
     /// Takes in `command`, which is for this payment. Its customer has a name and an address if among `customers`.
@@ -171,8 +181,11 @@ impl Payment {
             | (
                 State::Captured | State::CaptureRefused | State::Refunding | State::Refunded,
                 Kind::Authorize | Kind::Capture,
-            )
-            | (State::Refunded, Kind::Refund) => answered()?,
+            ) => answered()?,
+            // Without an answer to an earlier one it went back because the order was cancelled.
+            (State::Refunded, Kind::Refund) => {
+                Step::Answer(self.first_answer(kind).unwrap_or_else(|| Answer::Refunded(self.rest_returned())))
+            }
             (State::Voided | State::Tombstone, Kind::Authorize) => Step::Answer(Answer::Refused(voided())),
             (State::Refused | State::Voided | State::Tombstone, Kind::Void) => Step::Answer(Answer::Voided),
             (State::Voided, Kind::Capture) => {

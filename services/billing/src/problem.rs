@@ -8,6 +8,7 @@ use web::problem::{FieldError, Problem, ProblemType, types};
 
 use crate::invoice::Number;
 use crate::refund::RefundError;
+use crate::store::customers;
 use crate::webhook::Refused;
 
 /// No command about this order has come, or it is another customer's.
@@ -105,13 +106,13 @@ pub(crate) fn not_parked(order: OrderId) -> Problem {
     Problem::of(&NOT_PARKED, format_args!("Nothing of the payment for order {order} waits for an operator."))
 }
 
-/// What became of a query: the database is away, or the fault is ours.
+/// What became of a query: the database is away or busy, or the fault is ours.
 pub(crate) fn store(error: sqlx::Error) -> Problem {
     let away = matches!(
         error,
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
     );
-    if away { Problem::unavailable(&error, ASK_AGAIN) } else { Problem::internal(&error) }
+    if away || customers::is_busy(&error) { Problem::unavailable(&error, ASK_AGAIN) } else { Problem::internal(&error) }
 }
 
 pub(crate) fn refund(error: &RefundError) -> Problem {

@@ -96,7 +96,7 @@ impl Payment {
     }
 
     /// How much went back as the rest.
-    fn rest_returned(&self) -> Money {
+    pub(crate) fn rest_returned(&self) -> Money {
         let rest = self.refunds.iter().filter(|refund| !refund.is_part() && refund.state == RefundState::Refunded);
         Money::new(rest.map(|refund| refund.amount.amount).sum(), self.agreed().amount().currency)
     }

@@ -46,10 +46,12 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let stored = invoices::find(&api.pool, number).await.map_err(problem::store)?;
     let stored = stored.filter(|stored| may_see(principal, stored)).ok_or_else(|| problem::unknown_invoice(number))?;
-    let tag = format!("\"{}\"", hexadecimal(&stored.hash));
+    let wants_page = wants_page(&headers);
+    // The tag of the JSON is the hash of its bytes; the page is another form, so it has another tag.
+    let tag = format!("\"{}{}\"", hexadecimal(&stored.hash), if wants_page { "-page" } else { "" });
     let tag = HeaderValue::from_str(&tag).map_err(|error| Problem::internal(&error))?;
     let common = [(ETAG, tag), (VARY, HeaderValue::from_static("accept"))];
-    Ok(if wants_page(&headers) {
+    Ok(if wants_page {
         let page = page::render(&read(&stored)?);
         let headers = [
             (CONTENT_TYPE, "text/html; charset=utf-8"),

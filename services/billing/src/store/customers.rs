@@ -81,11 +81,24 @@ pub(crate) enum Erased {
     },
 }
 
-/// Forgets who `id` is, unless an invoice may still have to say so.
+/// Whether what was to be locked was not had in time (SQLSTATE 55P03).
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"))
+}
+
+/// Forgets who `id` is, unless an invoice may still have to say so. Fails if another transaction looks at customers for
+/// longer than the lock is waited for: see [`is_busy`].
 pub(crate) async fn erase(pool: &PgPool, id: CustomerId) -> sqlx::Result<Erased> {
     let mut tx = pool.begin().await?;
     // No transaction that has found the customer is open now, so each of their payments can be seen. Erasures are few;
     // a lock per row would cost every order.
+    //
+    // Whoever orders waits behind this lock, also while it is waited for itself; so that is not for long.
+    let patience = sqlx::query!(
+        "-- customers::erase: patience
+        set local lock_timeout = '2s'"
+    );
+    patience.execute(&mut *tx).await?;
     let locked = sqlx::query!(
         "-- customers::erase: nobody else
         lock table customer in access exclusive mode"

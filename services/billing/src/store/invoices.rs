@@ -85,7 +85,7 @@ pub(crate) async fn issue(
     let mut rows = Rows::default();
     let mut issued = Vec::new();
     if !sales.is_empty() {
-        let (from, at) = number(&mut *conn, Series::Invoice, sales.len()).await?;
+        let (from, at) = number(&mut *conn, Series::Invoice, sales.len(), None).await?;
         for (place, sale) in (from..).zip(sales.values()) {
             let invoice = sale.invoice(place, at);
             rows.push(&invoice, 0);
@@ -119,22 +119,30 @@ async fn credit(
     if due.is_empty() {
         return Ok(());
     }
-    let (from, at) = number(conn, Series::CreditNote, due.len()).await?;
+    let latest = due.iter().map(|(invoice, ..)| invoice.issued_at).max();
+    let (from, at) = number(conn, Series::CreditNote, due.len(), latest).await?;
     for (place, (invoice, refund, taxes)) in (from..).zip(due) {
         rows.push(&invoice.credit(place, at, &taxes), refund);
     }
     Ok(())
 }
 
-/// Takes the next numbers of `series`: the first of so many, and when they are issued.
-async fn number(conn: &mut PgConnection, series: Series, count: usize) -> sqlx::Result<(i64, Timestamp)> {
+/// Takes the next numbers of `series`: the first of so many, and when they are issued, which is not before `at_least`,
+/// whatever the clock says.
+async fn number(
+    conn: &mut PgConnection,
+    series: Series,
+    count: usize,
+    at_least: Option<Timestamp>,
+) -> sqlx::Result<(i64, Timestamp)> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let row = sqlx::query!(
         "-- invoices::number
-        update invoice_series set last = last + $2, issued_at = greatest(issued_at, clock_timestamp())
+        update invoice_series set last = last + $2, issued_at = greatest(issued_at, clock_timestamp(), $3)
         where kind = $1 returning last, issued_at",
         series.name(),
         count,
+        at_least.map(|at| at.to_sqlx()) as _,
     );
     let row = row.fetch_one(conn).await?;
     Ok((row.last - count + 1, row.issued_at.to_jiff()))

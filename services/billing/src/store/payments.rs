@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::terms::Terms;
 
 /// The payments of `orders`, locked in the order of their ids so that no two transactions wait for each other. An order
-/// that has none gets [`Payment::none`]; who may write it first is settled elsewhere, by the lock on the offset.
+/// that has none gets [`Payment::none`], and no lock: who writes its row first is settled by [`save`].
 pub(crate) async fn lock(
     conn: &mut PgConnection,
     orders: impl IntoIterator<Item = OrderId>,
@@ -31,7 +31,7 @@ pub(crate) async fn lock(
     let rows = sqlx::query!(
         r#"-- payments::lock
         select order_id, state, customer_id, amount, currency, lines as "lines: Json<Vec<OrderLine>>",
-               commands as "commands: Json<Vec<CommandRecord>>", closed
+               commands as "commands: Json<Vec<CommandRecord>>", closed, version
         from payment where order_id = any($1) order by order_id for update"#,
         &ids,
     )
@@ -45,6 +45,7 @@ pub(crate) async fn lock(
             commands: row.commands.0,
             refunds: Vec::new(),
             closed: row.closed,
+            version: row.version,
         };
         payments.insert(payment.order, payment);
     }
@@ -56,7 +57,13 @@ pub(crate) async fn lock(
     Ok(payments)
 }
 
-/// Writes `payments`, which are locked.
+/// Somebody else has written what was about to be written, from a state that nobody is in any more.
+#[derive(Debug, thiserror::Error)]
+#[error("another transaction was the first to write a payment: this one must read it")]
+struct Overtaken;
+
+/// Writes `payments`, which are locked, but for those that have no row yet. Two transactions can have found none, for the
+/// commands and the events of an order come on two topics; the second fails, and shall be tried again.
 pub(crate) async fn save<'p>(
     conn: &mut PgConnection,
     payments: impl IntoIterator<Item = &'p Payment>,
@@ -69,16 +76,18 @@ pub(crate) async fn save<'p>(
     if rows.orders.is_empty() {
         return Ok(());
     }
-    sqlx::query!(
+    let written = sqlx::query!(
         "-- payments::save
         insert into payment as stored
             (order_id, state, customer_id, amount, currency, lines, commands, closed, created_at, updated_at, version)
-        select order_id, state, customer_id, amount, currency, lines::json, commands, closed, $7, $7, 1
-        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $8::text[], $9::bool[])
-             as p (order_id, state, customer_id, amount, currency, commands, lines, closed)
+        select order_id, state, customer_id, amount, currency, lines::json, commands, closed, $7, $7, version + 1
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::jsonb[], $8::text[], $9::bool[],
+                    $10::int[])
+             as p (order_id, state, customer_id, amount, currency, commands, lines, closed, version)
         on conflict (order_id) do update set
             state = excluded.state, commands = excluded.commands, closed = excluded.closed,
-            updated_at = excluded.updated_at, version = stored.version + 1",
+            updated_at = excluded.updated_at, version = excluded.version
+            where stored.version = excluded.version - 1",
         &rows.orders,
         &rows.states as _,
         &rows.customers as _,
@@ -88,10 +97,11 @@ pub(crate) async fn save<'p>(
         now.to_sqlx(),
         &rows.lines as _,
         &rows.closed,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+        &rows.versions,
+    );
+    let written = written.execute(conn).await?.rows_affected();
+    // None of the SQLSTATEs that speak against a message.
+    if written == rows.orders.len() as u64 { Ok(()) } else { Err(sqlx::Error::Encode(Overtaken.into())) }
 }
 
 /// These payments, which are locked, held something when their orders were cancelled.
@@ -116,7 +126,6 @@ pub(crate) struct StoredPayment {
     pub(crate) payment: Payment,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    pub(crate) version: i32,
 }
 
 /// The payment of `order`.
@@ -138,13 +147,9 @@ pub(crate) async fn find(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Res
         commands: row.commands.0,
         refunds: Vec::new(),
         closed: row.closed,
-    };
-    Ok(Some(StoredPayment {
-        payment,
-        created_at: row.created_at.to_jiff(),
-        updated_at: row.updated_at.to_jiff(),
         version: row.version,
-    }))
+    };
+    Ok(Some(StoredPayment { payment, created_at: row.created_at.to_jiff(), updated_at: row.updated_at.to_jiff() }))
 }
 
 /// Payments as the columns of [`save`].
@@ -158,6 +163,7 @@ struct PaymentRows<'p> {
     lines: Vec<Option<String>>,
     commands: Vec<Json<&'p [CommandRecord]>>,
     closed: Vec<bool>,
+    versions: Vec<i32>,
 }
 
 impl<'p> PaymentRows<'p> {
@@ -171,6 +177,7 @@ impl<'p> PaymentRows<'p> {
         self.lines.push(terms.map(|terms| json(terms.lines())));
         self.commands.push(Json(&payment.commands));
         self.closed.push(payment.closed);
+        self.versions.push(payment.version);
     }
 }
 

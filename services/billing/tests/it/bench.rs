@@ -152,14 +152,36 @@ impl Bench {
 
     /// Hands over one batch of fresh events of orders.
     pub(crate) async fn tell(&self, events: &[OrderEvent]) -> Result<(), HandleError> {
+        let batch = self.events(events);
+        self.reader.handle(&batch).await?;
+        self.told.store(batch.positions[0].to, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Hands over fresh messages of both topics, in one batch.
+    pub(crate) async fn send_and_tell(
+        &self,
+        commands: &[BillingCommand],
+        events: &[OrderEvent],
+    ) -> Result<(), HandleError> {
+        let mut both = self.events(events);
+        let commands = self.batch(commands.iter().map(|command| record(command, Uuid::now_v7())).collect());
+        both.records.extend(commands.records);
+        both.positions.extend(commands.positions);
+        self.reader.handle(&both).await?;
+        self.told.store(both.positions[0].to, Ordering::SeqCst);
+        self.offset.store(both.positions[1].to, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// A batch of events that follows the last one.
+    fn events(&self, events: &[OrderEvent]) -> Batch {
         let records: Vec<Record> = events.iter().map(|event| record(event, Uuid::now_v7())).collect();
         let from = self.told.load(Ordering::SeqCst);
         let to = from + i64::try_from(records.len()).unwrap();
         let topic = Topic::OrderEvents.name().to_owned();
         let positions = vec![Position { topic, from, to, ..Position::default() }];
-        self.reader.handle(&Batch { records, positions, ..Batch::default() }).await?;
-        self.told.store(to, Ordering::SeqCst);
-        Ok(())
+        Batch { records, positions, ..Batch::default() }
     }
 
     /// A batch that follows the last one.
@@ -275,7 +297,11 @@ impl Order {
     }
 
     pub(crate) fn confirmed(&self) -> OrderEvent {
-        OrderEvent::Confirmed { order: self.id, version: 2, at: at() }
+        self.confirmed_at(at())
+    }
+
+    pub(crate) fn confirmed_at(&self, at: Timestamp) -> OrderEvent {
+        OrderEvent::Confirmed { order: self.id, version: 2, at }
     }
 
     pub(crate) fn cancelled(&self) -> OrderEvent {

@@ -1,7 +1,7 @@
 //! Who customers are, and that nobody else learns of it.
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Method, Request};
 use contracts::CustomerId;
 use contracts::billing::{BillingEvent, PaymentRefusal};
@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use sqlx::types::Uuid;
 use web::access::Principal;
 
-use crate::bench::{Bench, HANDED_OVER_ONLY, Order, record};
+use crate::bench::{Bench, HANDED_OVER_ONLY, Order, PATIENCE, record};
 use crate::http::Client;
+use crate::races::waiting;
 
 const OPERATOR: Option<Principal> = Some(Principal::Operator);
 
@@ -112,6 +113,56 @@ async fn who_has_orders_on_their_way_is_forgotten_afterwards_and_invoices_keep_w
     bench.tell(&[order.cancelled()]).await.unwrap();
     let (_, note) = client.get("/v1/invoices/CN-1", OPERATOR).await;
     assert_eq!(note["buyer"]["name"], json!("Ada Canary"));
+}
+
+/// Who orders waits behind an erasure that waits. So it does not wait for long.
+#[tokio::test]
+async fn an_erasure_that_must_wait_gives_way_to_authorizations_and_is_asked_for_again() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let order = Order::with("tok_ok");
+    bench.introduce(&[order.customer]).await;
+    let id = CustomerId::mint();
+    let (own, path) = (Some(Principal::Customer(id)), format!("/v1/customers/{id}"));
+    assert_eq!(put(&client, id, &ada(), own).await.0, 201);
+    let mut long = bench.pool.begin().await.unwrap();
+    let seen: i64 = sqlx::query_scalar("select count(*) from customer").fetch_one(&mut *long).await.unwrap();
+    assert_eq!(seen, 2);
+
+    let erase = async || {
+        let request = Request::builder().method(Method::DELETE).uri(&path);
+        client.response(request, own, Body::empty()).await
+    };
+    let authorized = async {
+        waiting(&bench, "customer", 1).await;
+        let batch = bench.batch(vec![record(&order.authorize(), Uuid::now_v7())]);
+        bench.handle(&batch).await.unwrap();
+    };
+    let both = async { tokio::join!(erase(), authorized) };
+    let (refused, ()) = tokio::time::timeout(PATIENCE, both).await.expect("both end while the transaction runs");
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()[RETRY_AFTER], "1");
+    assert_eq!(refused.headers()[CONTENT_TYPE], "application/problem+json");
+    bench.answered(1).await;
+    assert_eq!(client.get(&path, own).await.0, 200, "nothing has changed");
+
+    long.commit().await.unwrap();
+    assert_eq!(erase().await.status(), 204);
+    assert_eq!(client.get(&path, own).await.0, 404);
+}
+
+#[tokio::test]
+async fn what_names_somebody_is_kept_by_no_cache() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let id = CustomerId::mint();
+    let (own, path) = (Some(Principal::Customer(id)), format!("/v1/customers/{id}"));
+    for (method, status) in [(Method::PUT, 201), (Method::PUT, 200), (Method::GET, 200), (Method::DELETE, 204)] {
+        let request = Request::builder().method(method.clone()).uri(&path).header(CONTENT_TYPE, "application/json");
+        let response = client.response(request, own, Body::from(ada().to_string())).await;
+        let kept = response.headers().get(CACHE_CONTROL).map(|value| value.to_str().unwrap());
+        assert_eq!((response.status().as_u16(), kept), (status, Some("no-store")), "{method}");
+    }
 }
 
 #[tokio::test]

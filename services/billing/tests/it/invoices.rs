@@ -2,14 +2,15 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use contracts::CustomerId;
+use jiff::Timestamp;
 use messaging::HandleError;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use web::access::Principal;
 
-use crate::bench::{Bench, HANDED_OVER_ONLY, Order};
+use crate::bench::{Bench, HANDED_OVER_ONLY, Mood, Order, PRICE};
 use crate::http::Client;
 
 const OPERATOR: Option<Principal> = Some(Principal::Operator);
@@ -143,6 +144,66 @@ async fn each_part_that_goes_back_is_credited_and_the_end_credits_the_rest() {
     assert_eq!(unsound(&bench).await, (0, 0));
 }
 
+/// The order service's clock dates the supply, billing's the papers, and either may be ahead or be set back.
+#[tokio::test]
+async fn no_paper_is_dated_before_what_it_is_about_whosever_clock_is_ahead() {
+    let (bench, orders) = captured(3).await;
+    let ahead: Timestamp = sqlx::query_scalar("select to_json(now() + interval '2 days') #>> '{}'")
+        .fetch_one(&bench.pool)
+        .await
+        .map(|at: String| at.parse().unwrap())
+        .unwrap();
+    bench.tell(&[orders[0].confirmed_at(ahead)]).await.unwrap();
+    let set_back = "update invoice_series set issued_at = issued_at + interval '2 days' where kind = 'invoice'";
+    sqlx::raw_sql(set_back).execute(&bench.pool).await.unwrap();
+    bench.tell(&[orders[1].confirmed_at(ahead)]).await.unwrap();
+    bench.tell(&[orders[2].confirmed()]).await.unwrap();
+    for (order, said) in orders.iter().zip(7..) {
+        bench.send(&[order.refund()]).await.unwrap();
+        bench.answered(said).await;
+        bench.tell(&[order.cancelled()]).await.unwrap();
+    }
+    let early = "select count(*) from invoice where (facts::json ->> 'supplied_on')::date
+                    > ((facts::json ->> 'issued_at')::timestamptz at time zone 'UTC')::date";
+    assert_eq!((issued(&bench).await.len(), bench.count(early).await), (6, 0), "none is issued before the supply");
+    let early = "select count(*) from invoice note join invoice using (order_id)
+                 where note.kind = 'credit_note' and invoice.kind = 'invoice' and note.issued_at < invoice.issued_at";
+    assert_eq!(bench.count(early).await, 0, "no note is issued before what it corrects");
+    assert_eq!(unsound(&bench).await, (0, 0));
+}
+
+/// Somebody has erred, and an order was cancelled while a part of its money was on its way back.
+#[tokio::test]
+async fn a_part_that_is_under_way_when_its_order_is_cancelled_is_credited_once() {
+    for refused in [false, true] {
+        let bench = Bench::start(HANDED_OVER_ONLY).await;
+        let client = Client::of(&bench);
+        let order = Order::with(if refused { "tok_refund_declined" } else { "tok_ok" });
+        bench.send(&[order.authorize()]).await.unwrap();
+        bench.answered(1).await;
+        bench.send(&[order.capture()]).await.unwrap();
+        bench.answered(2).await;
+        bench.tell(&[order.confirmed()]).await.unwrap();
+        bench.provider.is(Mood::Holds(order.refund_key(1)));
+        let body = json!({ "amount": { "amount": 333, "currency": "EUR" } });
+        let path = format!("/v1/payments/{}/refunds", order.id);
+        assert_eq!(client.post(&path, "part", &body, OPERATOR).await.0, 202);
+        bench.tell(&[order.cancelled()]).await.unwrap();
+        bench.provider.is(Mood::Talks);
+        let under_way = "select count(*) from intent where parked is null";
+        bench.poll(async || (bench.count(under_way).await == 0).then_some(())).await;
+        let gross = "select sum((facts::json -> 'total' ->> 'gross')::bigint)::bigint from invoice";
+        assert_eq!((issued(&bench).await.len(), bench.count(gross).await), (2, 0), "refused: {refused}");
+        let left = if refused { PRICE.amount } else { 0 };
+        let kept: i64 = bench.balances().await.iter().filter(|(name, _)| is_income(name)).map(|(_, sum)| -sum).sum();
+        assert_eq!(kept, left, "refused: {refused}");
+    }
+}
+
+fn is_income(account: &str) -> bool {
+    matches!(account, "sales" | "vat_payable")
+}
+
 #[tokio::test]
 async fn what_is_held_for_a_cancelled_order_is_let_go_and_counted() {
     let (bench, orders) = captured(1).await;
@@ -197,7 +258,9 @@ async fn an_invoice_is_shown_to_its_customer_byte_for_byte_or_as_a_page() {
         }
         let response = client.response(request, own, Body::empty()).await;
         assert_eq!(response.headers()[CONTENT_TYPE], content, "{accept:?}");
-        assert_eq!(response.headers()[ETAG], format!("\"{digest}\""), "{accept:?}");
+        let tag = if content == "application/json" { digest.clone() } else { format!("{digest}-page") };
+        assert_eq!(response.headers()[ETAG], format!("\"{tag}\""), "{accept:?}: each form has its own");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{accept:?}: it names somebody");
         let body = String::from_utf8(to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap();
         if content == "application/json" {
             assert_eq!(body, facts);

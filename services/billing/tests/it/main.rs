@@ -10,6 +10,7 @@ mod http;
 mod invoices;
 mod parking;
 mod provider;
+mod races;
 mod refunds;
 mod settle;
 mod watched;
