@@ -17,7 +17,7 @@ const ORDERS_PER_SECOND: u32 = 50;
 const WHILE: Duration = Duration::from_secs(5);
 
 /// What must not change, among all others: the tables whose rows a message brings about.
-const BUSINESS: [&str; 12] = [
+pub(crate) const BUSINESS: [&str; 12] = [
     "order.orders",
     "order.order_events",
     "order.saga",
@@ -65,7 +65,7 @@ async fn all_topics_read_again_from_their_beginning_change_nothing() {
 impl Stores {
     /// Returns when the topics have ended for a while where the consumers have come to, answers to what was read again
     /// included.
-    async fn until_all_is_read(&self, topics: &Topics) {
+    pub(crate) async fn until_all_is_read(&self, topics: &Topics) {
         let mut quiet = 0;
         while quiet < 5 {
             let offsets = self.offsets().await;

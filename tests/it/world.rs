@@ -44,12 +44,13 @@ pub(crate) struct Order {
 /// Somebody with a token.
 #[derive(Clone)]
 pub(crate) struct Customer {
-    client: reqwest::Client,
+    pub(crate) client: reqwest::Client,
     /// Of the order service's processes, the one that is asked first in front.
     urls: Vec<String>,
-    token: String,
+    pub(crate) token: String,
     /// Where billing is told who this is, at the first order.
-    put: String,
+    pub(crate) put: String,
+    pub(crate) who: Value,
     introduced: Arc<OnceCell<()>>,
 }
 
@@ -79,13 +80,18 @@ impl World {
 
     /// Somebody who buys; customers are dealt out over the order service's processes.
     pub(crate) fn customer(&self) -> Customer {
+        self.customer_called(json!({ "name": "Ada Lovelace", "address": ["Ockham Park", "Surrey"], "country": "GB" }))
+    }
+
+    /// The same, who says to be `who`.
+    pub(crate) fn customer_called(&self, who: Value) -> Customer {
         let id = CustomerId::mint();
         let token = self.shop.token(&Principal::Customer(id)).unwrap();
         let put = format!("{}/v1/customers/{id}", self.shop.url(Service::Billing));
         let mut urls = self.shop.state().services[&Service::Order].clone();
         let first = self.customers.fetch_add(1, Ordering::Relaxed) % urls.len();
         urls.rotate_left(first);
-        Customer { client: client(), urls, token, put, introduced: Arc::default() }
+        Customer { client: client(), urls, token, put, who, introduced: Arc::default() }
     }
 
     /// What the process `name` has written to its log.
@@ -295,9 +301,8 @@ impl Customer {
 
     /// Tells billing a name and an address, once. Whatever goes wrong on the way, it is told again.
     pub(crate) async fn introduce(&self) {
-        let who = json!({ "name": "Ada Lovelace", "address": ["Ockham Park", "Surrey"], "country": "GB" });
         let told = async || {
-            let put = self.client.put(&self.put).bearer_auth(&self.token).json(&who).send().await;
+            let put = self.client.put(&self.put).bearer_auth(&self.token).json(&self.who).send().await;
             put.is_ok_and(|answer| answer.status().is_success())
         };
         let introduced = self.introduced.get_or_init(async || {

@@ -165,6 +165,25 @@ async fn what_names_somebody_is_kept_by_no_cache() {
     }
 }
 
+/// The planner's samples stay when the rows are gone, until the table is looked at again.
+#[tokio::test]
+async fn no_sample_of_who_customers_are_is_taken() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let many = "insert into customer
+                select gen_random_uuid(), 'Canary ' || n, array['Canary ' || n], case when n % 2 = 0 then 'GB' else 'DE' end,
+                       'canary@' || n, 'GB' || n, now(), now() from generate_series(1, 500) n;
+                insert into invoice
+                select 'invoice', n, gen_random_uuid(), 0, now(), 'Canary ' || n, sha256('') from generate_series(1, 500) n;
+                analyze";
+    sqlx::raw_sql(many).execute(&bench.pool).await.unwrap();
+    let countries = "select count(*) from pg_stats where tablename = 'customer' and most_common_vals::text = '{DE,GB}'";
+    assert_eq!(bench.count(countries).await, 1, "samples are taken");
+    let names = "select count(*) from pg_stats
+                 where tablename in ('customer', 'invoice')
+                   and concat(most_common_vals::text, histogram_bounds::text) ilike '%canary%'";
+    assert_eq!(bench.count(names).await, 0);
+}
+
 #[tokio::test]
 async fn an_erasure_and_an_authorization_at_once_never_leave_an_order_without_a_buyer() {
     let bench = Bench::start(HANDED_OVER_ONLY).await;
