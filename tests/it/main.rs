@@ -14,6 +14,7 @@ mod money;
 mod operating;
 mod poison;
 mod readiness;
+mod readme;
 mod replayed;
 mod slow;
 mod stopping;
