@@ -10,7 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tracing::{error, warn};
+use serde_json::{Map, Value};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 pub mod types;
@@ -38,7 +39,8 @@ struct Parts {
     kind: &'static ProblemType,
     detail: String,
     errors: Vec<FieldError>,
-    trace_id: Option<Uuid>,
+    more: Map<String, Value>,
+    trace_id: Uuid,
     retry_after: Option<Duration>,
 }
 
@@ -59,31 +61,48 @@ impl FieldError {
 }
 
 impl Problem {
-    /// A problem the client is told about in full: `detail` is shown as it is, and nothing is logged.
+    /// A problem the client is told about in full: `detail` is shown as it is. It is no event for an operator, so it is
+    /// logged below the default level only; by its trace id it can be found there.
     pub fn of(kind: &'static ProblemType, detail: impl fmt::Display) -> Self {
-        let detail = detail.to_string();
-        Self(Box::new(Parts { kind, detail, errors: Vec::new(), trace_id: None, retry_after: None }))
+        let problem = Self::new(kind, detail);
+        debug!(trace_id = %problem.0.trace_id, problem.code = kind.slug, "A request was refused.");
+        problem
+    }
+
+    fn new(kind: &'static ProblemType, detail: impl fmt::Display) -> Self {
+        let (detail, trace_id) = (detail.to_string(), Uuid::now_v7());
+        Self(Box::new(Parts { kind, detail, errors: Vec::new(), more: Map::new(), trace_id, retry_after: None }))
     }
 
     /// Our fault. The error and its sources are logged, once and here; the client sees a trace id that the log has too.
     pub fn internal(error: &dyn Error) -> Self {
-        let trace_id = Uuid::now_v7();
-        error!(%trace_id, error = chain(error), "A request failed, and it is our fault.");
-        Self::of(&types::INTERNAL, "Something went wrong on our side.").traced(trace_id)
+        let problem = Self::new(&types::INTERNAL, "Something went wrong on our side.");
+        error!(trace_id = %problem.0.trace_id, error = chain(error), "A request failed, and it is our fault.");
+        problem
     }
 
     /// Something we need is away; the client shall ask again after `retry_after`. Logged like
     /// [`internal`](Self::internal).
     pub fn unavailable(error: &dyn Error, retry_after: Duration) -> Self {
-        let trace_id = Uuid::now_v7();
+        let problem = Self::new(&types::UNAVAILABLE, "Something we need is away for the moment. Ask again soon.");
+        let trace_id = problem.0.trace_id;
         warn!(%trace_id, error = chain(error), "A request failed because something we need is away.");
-        let problem = Self::of(&types::UNAVAILABLE, "Something we need is away for the moment. Ask again soon.");
-        problem.traced(trace_id).with_retry_after(retry_after)
+        problem.with_retry_after(retry_after)
     }
 
     /// Names the places in the request that are wrong.
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.0.errors = errors;
+        self
+    }
+
+    /// Adds a member of this kind of problem alone, which a program can read (RFC 9457, section 3.2).
+    ///
+    /// # Panics
+    /// If `value` is not always JSON; a plain struct is.
+    pub fn with(mut self, member: &'static str, value: &impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("a plain struct is always JSON");
+        self.0.more.insert(member.to_owned(), value);
         self
     }
 
@@ -97,11 +116,6 @@ impl Problem {
     pub fn kind(&self) -> &'static ProblemType {
         self.0.kind
     }
-
-    fn traced(mut self, trace_id: Uuid) -> Self {
-        self.0.trace_id = Some(trace_id);
-        self
-    }
 }
 
 #[derive(Serialize)]
@@ -113,17 +127,18 @@ struct Body<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<Uuid>,
+    trace_id: Uuid,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { kind, detail, errors, trace_id, retry_after } = *self.0;
+        let Parts { kind, detail, errors, more, trace_id, retry_after } = *self.0;
         let ProblemType { slug, status, title } = *kind;
         let r#type = format!("/problems/{slug}");
-        let body =
-            Body { r#type, title, status: status.as_u16(), detail: &detail, code: slug, errors: &errors, trace_id };
+        let (status_code, detail, errors, more) = (status.as_u16(), &*detail, &*errors, &more);
+        let body = Body { r#type, title, status: status_code, detail, code: slug, errors, trace_id, more };
         let body = serde_json::to_vec(&body).expect("texts and numbers are always JSON");
         let mut response = (status, body).into_response();
         let mut set = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);

@@ -157,6 +157,16 @@ create table idempotency_key (
     created_at  timestamptz not null default now(),
     primary key (customer_id, key)
 );
+-- Keys are forgotten after a day.
+create index idempotency_key_created_at on idempotency_key (created_at);
+
+-- What customers call their orders, if they say so. Beside the orders and in no event, for it may be anything.
+create table order_reference (
+    customer_id uuid not null,
+    reference   text not null,
+    order_id    uuid not null unique,
+    primary key (customer_id, reference)
+);
 
 -- This service's own copy of the catalogue, fed by inventory.catalogue. Prices of new orders come from here.
 create table product (

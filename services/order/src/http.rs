@@ -3,7 +3,7 @@
 mod events;
 mod view;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use contracts::{OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason};
+use contracts::{Money, OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -27,9 +27,11 @@ use crate::{
     App, cancel,
     history::Moment,
     http::view::OrderView,
-    order::{Cart, Order, Status},
+    order::{Cart, CartLine, Order, Status},
     place::{PlaceError, Placed, Wish},
-    problem, rebuild, republish, store,
+    problem, rebuild,
+    reference::Reference,
+    republish, store,
 };
 
 /// Every route of this service.
@@ -55,6 +57,9 @@ impl FromRef<App> for Verifier {
 struct PlaceOrder {
     lines: Vec<Line>,
     payment_token: PaymentToken,
+    /// What the customer calls the order. No two of theirs are called the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Reference>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -62,6 +67,9 @@ struct PlaceOrder {
 struct Line {
     sku: Sku,
     quantity: Quantity,
+    /// The price of a piece that the customer saw. At another nothing is ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_price: Option<Money>,
 }
 
 /// Places an order. A repetition with the same key gets the first answer.
@@ -75,20 +83,35 @@ async fn place_order(
     let placed = app.committer.place(wish(&principal, key, request)?).await?;
     let (Placed::Now(id) | Placed::Before(id)) = placed;
     let settled = match prefer.wait {
-        Some(at_most) => app.settled.wait(id, at_most).await,
+        Some(at_most) => settled(&app, placed, at_most).await?,
         None => None,
     };
     let body = settled.map_or_else(|| Accepted::pending(id), |order| Accepted::from(&order));
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    if let Placed::Before(_) = placed {
+        response = IdempotencyKey::replayed(response);
+    }
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, ascii(&format!("/v1/orders/{id}")));
-    if let Placed::Before(_) = placed {
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
     if let Some(at_most) = prefer.wait {
         headers.insert("preference-applied", ascii(&format!("wait={}", at_most.as_secs())));
     }
     Ok(response)
+}
+
+/// The order once it has settled; `None` if it has not in that time. One that was placed before may have long since.
+async fn settled(app: &App, placed: Placed, at_most: Duration) -> Result<Option<Order>, Problem> {
+    let id = match placed {
+        Placed::Now(id) => id,
+        Placed::Before(id) => {
+            let order = load(app, id).await?;
+            if order.status != Status::Pending {
+                return Ok(Some(order));
+            }
+            id
+        }
+    };
+    Ok(app.settled.wait(id, at_most).await)
 }
 
 /// Which state of an order is asked for: as it is now if neither is given.
@@ -146,15 +169,18 @@ async fn cancel_order(
 
 /// The order, if `principal` may see it; another customer's looks like none at all.
 async fn find(app: &App, principal: &Principal, id: OrderId) -> Result<Order, Problem> {
-    let not_found = || not_found(id);
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
-    let order =
-        store::orders::all(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?.pop().ok_or_else(not_found)?;
+    let order = load(app, id).await?;
     match principal {
         Principal::Operator => Ok(order),
         Principal::Customer(customer) if *customer == order.customer => Ok(order),
-        Principal::Customer(_) => Err(not_found()),
+        Principal::Customer(_) => Err(not_found(id)),
     }
+}
+
+async fn load(app: &App, id: OrderId) -> Result<Order, Problem> {
+    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    let found = store::orders::all(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?.pop();
+    found.ok_or_else(|| not_found(id))
 }
 
 fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Result<Wish, Problem> {
@@ -162,13 +188,15 @@ fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Resu
         return Err(Problem::of(&problem::CUSTOMERS_ONLY, "an operator cannot place orders"));
     };
     let meaning = serde_json::to_vec(&request).expect("a request is a plain struct, which is always JSON");
-    let lines = request.lines.into_iter().map(|line| (line.sku, line.quantity)).collect();
+    let line = |Line { sku, quantity, unit_price }| CartLine { sku, quantity, unit_price };
+    let lines = request.lines.into_iter().map(line).collect();
     Ok(Wish {
         customer,
         key: key.as_str().to_owned(),
         fingerprint: Sha256::digest(meaning).into(),
         cart: Cart::new(lines).map_err(PlaceError::from)?,
         token: request.payment_token,
+        reference: request.reference,
     })
 }
 

@@ -15,6 +15,8 @@
 //! | `history`, `timeline` | an order as it was; all that was written down about it; pure |
 //! | `republish` | an order's events, sent again |
 //! | `rebuild` | the folds of all orders, made anew |
+//! | `reference` | what a customer calls an order |
+//! | `forget` | idempotency keys of yesterday |
 //! | `settled` | clients that wait for an order to settle |
 //! | `meters` | what operators see of the orders |
 //! | `store` | all SQL |
@@ -26,6 +28,7 @@ mod catalogue;
 mod checkout;
 pub mod config;
 mod deadlines;
+mod forget;
 mod history;
 mod http;
 #[cfg(test)]
@@ -35,6 +38,7 @@ mod order;
 mod place;
 mod problem;
 mod rebuild;
+mod reference;
 mod republish;
 mod sagas;
 mod settled;
@@ -111,6 +115,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("catalogue", reads_catalogue.run(Catalogue(app.clone()), stop.clone()));
     tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
+    tasks.spawn("forget", forget::run(app.clone(), stop.clone()));
     tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
     let listener = tokio::net::TcpListener::bind(config.http_addr)
         .await

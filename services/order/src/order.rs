@@ -52,7 +52,26 @@ pub(crate) enum News {
 /// What a customer wants: 1 to [`Cart::MAX_LINES`] lines, each SKU once.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cart {
-    lines: Vec<(Sku, Quantity)>,
+    lines: Vec<CartLine>,
+}
+
+/// One line of a cart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CartLine {
+    pub(crate) sku: Sku,
+    pub(crate) quantity: Quantity,
+    /// The price of a piece that the customer saw, if they say so: at another they do not want it.
+    pub(crate) unit_price: Option<Money>,
+}
+
+/// A line whose price is not the one that the customer saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtherPrice {
+    /// Its place in the cart, from 0.
+    pub(crate) line: usize,
+    pub(crate) sku: Sku,
+    /// What a piece costs now.
+    pub(crate) unit_price: Money,
 }
 
 /// What a piece is called and costs at this moment.
@@ -72,6 +91,9 @@ pub(crate) enum Refusal {
     SkuTwice(Sku),
     #[error("there is no product {0}")]
     UnknownSku(Sku),
+    /// Every line of which that is true.
+    #[error("not all costs what it did; see what it costs now")]
+    PriceChanged(Vec<OtherPrice>),
     #[error("{} and {} cannot be in one order", .0.code(), .1.code())]
     MixedCurrencies(Currency, Currency),
     #[error("the total is too large")]
@@ -111,19 +133,19 @@ impl Status {
 impl Cart {
     pub(crate) const MAX_LINES: usize = 100;
 
-    pub(crate) fn new(lines: Vec<(Sku, Quantity)>) -> Result<Self, Refusal> {
+    pub(crate) fn new(lines: Vec<CartLine>) -> Result<Self, Refusal> {
         if !(1..=Self::MAX_LINES).contains(&lines.len()) {
             return Err(Refusal::LineCount);
         }
         let mut seen = HashSet::new();
-        match lines.iter().find(|(sku, _)| !seen.insert(sku)) {
-            Some((sku, _)) => Err(Refusal::SkuTwice(sku.clone())),
+        match lines.iter().find(|line| !seen.insert(&line.sku)) {
+            Some(line) => Err(Refusal::SkuTwice(line.sku.clone())),
             None => Ok(Self { lines }),
         }
     }
 
     pub(crate) fn skus(&self) -> impl Iterator<Item = &Sku> {
-        self.lines.iter().map(|(sku, _)| sku)
+        self.lines.iter().map(|line| &line.sku)
     }
 }
 
@@ -137,12 +159,19 @@ pub(crate) fn place(
 ) -> Result<OrderEvent, Refusal> {
     let mut lines = Vec::with_capacity(cart.lines.len());
     let mut total: Option<Money> = None;
-    for (sku, quantity) in &cart.lines {
+    let mut others = Vec::new();
+    for (place, CartLine { sku, quantity, unit_price: seen }) in cart.lines.iter().enumerate() {
         let price = prices.get(sku).ok_or_else(|| Refusal::UnknownSku(sku.clone()))?;
+        if seen.is_some_and(|seen| seen != price.unit_price) {
+            others.push(OtherPrice { line: place, sku: sku.clone(), unit_price: price.unit_price });
+        }
         let line = OrderLine::priced(sku.clone(), price.name.clone(), *quantity, price.unit_price, price.vat_rate)?;
         let sum = line.taxed()?.gross;
         total = Some(total.map_or(Ok(sum), |so_far| so_far.plus(sum))?);
         lines.push(line);
+    }
+    if !others.is_empty() {
+        return Err(Refusal::PriceChanged(others));
     }
     let total = total.expect("a cart has at least one line");
     Ok(OrderEvent::Placed { order, version: 1, customer, lines, total, at })

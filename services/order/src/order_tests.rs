@@ -21,7 +21,11 @@ fn prices(of: &[(&str, Money)]) -> HashMap<Sku, Price> {
 }
 
 fn cart(lines: &[(&str, u32)]) -> Cart {
-    Cart::new(lines.iter().map(|(name, n)| (sku(name), (*n).try_into().unwrap())).collect()).unwrap()
+    Cart::new(lines.iter().map(|(name, n)| line(name, *n, None)).collect()).unwrap()
+}
+
+fn line(name: &str, n: u32, unit_price: Option<Money>) -> CartLine {
+    CartLine { sku: sku(name), quantity: n.try_into().unwrap(), unit_price }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -57,11 +61,25 @@ fn what_cannot_be_priced_is_refused() {
 
 #[test]
 fn a_cart_has_lines_and_each_sku_once() {
-    let line = |name: &str| (sku(name), Quantity::try_from(1).unwrap());
+    let line = |name: &str| line(name, 1, None);
     assert_eq!(Cart::new(vec![]), Err(Refusal::LineCount));
     assert_eq!(Cart::new(vec![line("MUG"), line("MUG")]), Err(Refusal::SkuTwice(sku("MUG"))));
     let many: Vec<_> = (0..=Cart::MAX_LINES).map(|n| line(&format!("SKU-{n}"))).collect();
     assert_eq!(Cart::new(many), Err(Refusal::LineCount));
+}
+
+#[test]
+fn each_line_that_costs_another_price_than_was_seen_is_named() {
+    let prices = prices(&[("MUG", eur(1290)), ("PAN", eur(4999)), ("TEA", eur(500))]);
+    let order = |lines: Vec<CartLine>| {
+        place(OrderId::mint(), CustomerId::mint(), &Cart::new(lines).unwrap(), &prices, at(1)).map(|_| ())
+    };
+    let yen = Money::new(500, Currency::JPY);
+    assert_eq!(order(vec![line("MUG", 1, Some(eur(1290))), line("PAN", 2, None)]), Ok(()));
+    let changed =
+        order(vec![line("MUG", 1, Some(eur(1289))), line("PAN", 1, Some(eur(4999))), line("TEA", 1, Some(yen))]);
+    let other = |line, name, amount| OtherPrice { line, sku: sku(name), unit_price: eur(amount) };
+    assert_eq!(changed, Err(Refusal::PriceChanged(vec![other(0, "MUG", 1290), other(2, "TEA", 500)])));
 }
 
 /// The news that leads to each kind of event but the first; the shipment of the last two is that of the one before.

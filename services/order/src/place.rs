@@ -1,5 +1,7 @@
 //! Placing orders: one transaction for all that were waiting.
 
+use std::collections::HashSet;
+
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
 use tokio::sync::{mpsc, oneshot};
@@ -8,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     App, meters,
     order::{self, Cart, Refusal},
+    reference::Reference,
     sagas::Progress,
     store,
 };
@@ -28,6 +31,17 @@ pub(crate) struct Wish {
     pub(crate) fingerprint: [u8; 32],
     pub(crate) cart: Cart,
     pub(crate) token: PaymentToken,
+    /// What the customer calls the order. Two of theirs are never called the same.
+    pub(crate) reference: Option<Reference>,
+}
+
+/// A key, and whose it is.
+type Key = (CustomerId, String);
+
+impl Wish {
+    fn key(&self) -> Key {
+        (self.customer, self.key.clone())
+    }
 }
 
 /// An order was placed, now or by an earlier request with the same key.
@@ -44,6 +58,8 @@ pub(crate) enum PlaceError {
     Refused(#[from] Refusal),
     #[error("this idempotency key was used for another request")]
     KeyReused,
+    #[error("another order of this customer has this reference")]
+    ReferenceTaken,
     #[error("too many orders are waiting")]
     Busy,
     #[error("the order could not be stored; repeat the request with the same idempotency key")]
@@ -120,15 +136,16 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
     };
     let decided: Vec<Decision> = wishes.iter().map(decide).collect();
     let orderable = wishes.iter().zip(&decided);
-    let claims: Vec<_> = orderable.filter_map(|(wish, decision)| Some((wish, decision.as_ref().ok()?.0))).collect();
-    let claimed = store::keys::claim(&mut tx, &claims).await?;
+    let wanted: Vec<_> = orderable.filter_map(|(wish, decision)| Some((wish, decision.as_ref().ok()?.0))).collect();
+    let mut claimed = store::keys::claim(&mut tx, &wanted).await?;
+    let twins = claim_references(&mut tx, &wanted, &mut claimed).await?;
     let is_claimed = |decision: &Decision| decision.as_ref().is_ok_and(|(id, _)| claimed.contains(id));
     let others = wishes.iter().zip(&decided).filter(|(_, decision)| !is_claimed(decision));
     let taken = store::keys::taken(&mut tx, &others.map(|(wish, _)| wish).collect::<Vec<_>>()).await?;
     let (mut progress, mut placed) = (Progress::default(), Vec::new());
     let mut answers = Vec::with_capacity(wishes.len());
     for (wish, decision) in wishes.iter().zip(decided) {
-        answers.push(match (decision, taken.get(&(wish.customer, wish.key.clone()))) {
+        answers.push(match (decision, taken.get(&wish.key())) {
             (Ok((id, event)), _) if claimed.contains(&id) => {
                 placed.push(order::Order::apply(None, &event).expect("placing an order begins it"));
                 progress.placed(event, wish.token.clone(), now);
@@ -138,6 +155,7 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
             (_, Some((order, fingerprint))) if *fingerprint == wish.fingerprint => Ok(Placed::Before(*order)),
             (_, Some(_)) => Err(PlaceError::KeyReused),
             (Err(refusal), None) => Err(refusal.into()),
+            (Ok(_), None) if twins.contains(&(wish.key(), wish.fingerprint)) => Err(PlaceError::ReferenceTaken),
             // Its key was taken and is free again by now: the request can be repeated.
             (Ok(_), None) => Err(PlaceError::Store),
         });
@@ -150,3 +168,23 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
 }
 
 type Decision = Result<(OrderId, OrderEvent), Refusal>;
+
+/// Claims the references of those of `wanted` that have their keys. Whose reference another order has loses its key again,
+/// for it is refused. Gives the keys and fingerprints of those: the same may have been wanted more than once.
+///
+/// All keys are claimed before any reference. So whoever waits for a reference waits for one who waits for no key.
+async fn claim_references(
+    tx: &mut sqlx::PgConnection,
+    wanted: &[(&Wish, OrderId)],
+    claimed: &mut HashSet<OrderId>,
+) -> sqlx::Result<HashSet<(Key, [u8; 32])>> {
+    let with_reference = |(wish, id): &(&Wish, OrderId)| wish.reference.is_some() && claimed.contains(id);
+    let named: Vec<_> = wanted.iter().filter(|one| with_reference(one)).copied().collect();
+    let got = store::references::claim(tx, &named).await?;
+    let twins: Vec<_> = named.into_iter().filter(|(_, id)| !got.contains(id)).collect();
+    store::keys::release(tx, &twins).await?;
+    for (_, id) in &twins {
+        claimed.remove(id);
+    }
+    Ok(twins.into_iter().map(|(wish, _)| (wish.key(), wish.fingerprint)).collect())
+}

@@ -3,14 +3,24 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use web::problem::{Problem, ProblemType, types};
+use contracts::{Money, Sku};
+use serde::Serialize;
+use web::problem::{FieldError, Problem, ProblemType, types};
 
-use crate::{cancel::CancelError, order::Refusal, place::PlaceError};
+use crate::{
+    cancel::CancelError,
+    order::{OtherPrice, Refusal},
+    place::PlaceError,
+};
 
 pub(crate) static INVALID_ORDER: ProblemType =
     ProblemType { slug: "invalid_order", status: StatusCode::UNPROCESSABLE_ENTITY, title: "The order cannot be taken" };
 pub(crate) static UNKNOWN_SKU: ProblemType =
     ProblemType { slug: "unknown_sku", status: StatusCode::UNPROCESSABLE_ENTITY, title: "There is no such product" };
+pub(crate) static PRICE_CHANGED: ProblemType =
+    ProblemType { slug: "price_changed", status: StatusCode::CONFLICT, title: "The price is another one by now" };
+pub(crate) static REFERENCE_TAKEN: ProblemType =
+    ProblemType { slug: "reference_taken", status: StatusCode::CONFLICT, title: "Another order has this reference" };
 pub(crate) static KEY_REUSED: ProblemType = ProblemType {
     slug: "idempotency_key_reused",
     status: StatusCode::UNPROCESSABLE_ENTITY,
@@ -31,15 +41,35 @@ impl From<PlaceError> for Problem {
         match error {
             PlaceError::Refused(refusal) => match &refusal {
                 Refusal::UnknownSku(_) => Self::of(&UNKNOWN_SKU, refusal),
+                Refusal::PriceChanged(others) => price_changed(&refusal, others),
                 Refusal::LineCount | Refusal::SkuTwice(_) | Refusal::MixedCurrencies(..) | Refusal::TooLarge => {
                     Self::of(&INVALID_ORDER, refusal)
                 }
             },
             PlaceError::KeyReused => Self::of(&KEY_REUSED, error),
+            PlaceError::ReferenceTaken => {
+                let place = FieldError::new("/reference", "must be of one order only");
+                Self::of(&REFERENCE_TAKEN, error).with_errors(vec![place])
+            }
             // The committer has logged why.
             PlaceError::Busy | PlaceError::Store => Self::of(&types::UNAVAILABLE, error).with_retry_after(RETRY_AFTER),
         }
     }
+}
+
+/// Each line, and beside that what a program can read: what the products cost now.
+fn price_changed(refusal: &Refusal, others: &[OtherPrice]) -> Problem {
+    #[derive(Serialize)]
+    struct Price<'a> {
+        sku: &'a Sku,
+        unit_price: Money,
+    }
+    let error = |other: &OtherPrice| {
+        FieldError::new(format!("/lines/{}/unit_price", other.line), format_args!("is {} now", other.unit_price))
+    };
+    let prices: Vec<Price<'_>> =
+        others.iter().map(|other| Price { sku: &other.sku, unit_price: other.unit_price }).collect();
+    Problem::of(&PRICE_CHANGED, refusal).with_errors(others.iter().map(error).collect()).with("prices", &prices)
 }
 
 impl From<CancelError> for Problem {

@@ -5,6 +5,7 @@ pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod orders;
 pub(crate) mod rebuild;
+pub(crate) mod references;
 pub(crate) mod sagas;
 
 /// Whether the transaction was the victim of a deadlock (40P01) or of a conflict (40001), and is worth another try.

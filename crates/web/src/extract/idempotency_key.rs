@@ -4,12 +4,16 @@ use std::{fmt, str::FromStr};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderValue, request},
+    http::{HeaderMap, HeaderName, HeaderValue, request},
+    response::{IntoResponse, Response},
 };
 
 use crate::problem::{Problem, types};
 
 const HEADER: &str = "idempotency-key";
+
+/// Says that the answer is that of an earlier request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The `Idempotency-Key` of a request: 1 to 255 visible ASCII characters, taken as they are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +31,13 @@ impl IdempotencyKey {
     /// The key as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Marks `answer` as the one that an earlier request with the same key got.
+    pub fn replayed(answer: impl IntoResponse) -> Response {
+        let mut answer = answer.into_response();
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        answer
     }
 
     /// The one key of a request, if it has any.

@@ -63,6 +63,19 @@ async fn what_went_well_or_is_the_clients_fault_is_not_logged() {
     }
 }
 
+/// What is the client's fault can be found all the same, by whoever wants to see that much.
+#[tokio::test]
+async fn what_was_refused_is_found_by_its_trace_id_below_the_default_level() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
+    let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    let answer = call(&router(), Request::get("/theirs/7").body(Body::empty()).unwrap()).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = text.lines().find(|line| line.contains(answer.body["trace_id"].as_str().unwrap()));
+    assert!(line.is_some_and(|line| line.contains("problem.code=\"not_found\"")), "{text}");
+}
+
 /// What was logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

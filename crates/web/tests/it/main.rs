@@ -45,7 +45,7 @@ impl Answer {
         assert_eq!(self.header("cache-control"), "no-store");
         assert_eq!(self.body["type"], format!("/problems/{code}"));
         assert_eq!(self.body["status"], status);
-        for text in ["title", "detail"] {
+        for text in ["title", "detail", "trace_id"] {
             assert!(self.body[text].as_str().is_some_and(|text| !text.is_empty()), "{text}: {self:?}");
         }
     }

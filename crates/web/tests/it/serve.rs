@@ -89,13 +89,21 @@ static SOLD_OUT: ProblemType = ProblemType { slug: "sold_out", status: StatusCod
 async fn a_problem_shows_what_it_was_given_and_no_more() {
     let errors = || vec![FieldError::new("/lines/0/sku", "MUG is gone")];
     let router = Router::new()
-        .route("/sold", get(async move || Problem::of(&SOLD_OUT, "No mugs.").with_errors(errors())))
+        .route(
+            "/sold",
+            get(async move || {
+                Problem::of(&SOLD_OUT, "No mugs.").with_errors(errors()).with("left", &json!({"sku": "CUP"}))
+            }),
+        )
         .route("/away", get(async || Problem::unavailable(&Away, Duration::from_millis(1500))))
         .route("/later", get(async || Problem::of(&SOLD_OUT, "Later.").with_retry_after(Duration::from_secs(3))));
     let sold = get_from(&router, "/sold").await;
     sold.is_problem(409, "sold_out");
+    let trace_id = sold.body["trace_id"].clone();
+    assert!(trace_id.is_string(), "the client's fault has one, too: {sold:?}");
     let whole = json!({"type": "/problems/sold_out", "title": "Nothing is left", "status": 409, "detail": "No mugs.",
-        "code": "sold_out", "errors": [{"pointer": "/lines/0/sku", "detail": "MUG is gone"}]});
+        "code": "sold_out", "errors": [{"pointer": "/lines/0/sku", "detail": "MUG is gone"}], "left": {"sku": "CUP"},
+        "trace_id": trace_id});
     assert_eq!(sold.body, whole);
     let away = get_from(&router, "/away").await;
     away.is_problem(503, "unavailable");

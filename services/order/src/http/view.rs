@@ -10,6 +10,7 @@ use crate::{
     App,
     history::{self, Moment},
     order::{Order, Status},
+    reference::Reference,
     store,
 };
 
@@ -17,6 +18,9 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub(super) struct OrderView {
     id: OrderId,
+    /// What its customer calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Reference>,
     version: u32,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +48,8 @@ enum Cancellation {
 /// The order as it is now.
 pub(super) async fn now(app: &App, order: Order) -> Result<OrderView, Problem> {
     let requested = requested_at(app, &order).await?.is_some();
-    Ok(OrderView::of(order, requested))
+    let reference = reference(app, order.id).await?;
+    Ok(OrderView::of(order, reference, requested))
 }
 
 /// The order as it was at `moment`.
@@ -59,7 +64,14 @@ pub(super) async fn at(app: &App, id: OrderId, moment: Moment) -> Result<OrderVi
         Moment::Version(_) => order.updated_at,
     };
     let requested = requested_at(app, &order).await?.is_some_and(|at| at <= until);
-    Ok(OrderView::of(order, requested))
+    let reference = reference(app, id).await?;
+    Ok(OrderView::of(order, reference, requested))
+}
+
+async fn reference(app: &App, id: OrderId) -> Result<Option<Reference>, Problem> {
+    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    let named = store::references::of_orders(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?;
+    Ok(named.into_iter().next().map(|(_, reference)| reference))
 }
 
 /// When somebody first wanted the order cancelled; not asked if it is.
@@ -72,7 +84,7 @@ async fn requested_at(app: &App, order: &Order) -> Result<Option<Timestamp>, Pro
 }
 
 impl OrderView {
-    fn of(order: Order, is_cancel_requested: bool) -> Self {
+    fn of(order: Order, reference: Option<Reference>, is_cancel_requested: bool) -> Self {
         let cancellation = if order.cancellation_refused {
             Some(Cancellation::Refused)
         } else {
@@ -81,6 +93,7 @@ impl OrderView {
         };
         Self {
             id: order.id,
+            reference,
             version: order.version,
             status: order.status.as_str(),
             cancel_reason: order.status.cancel_reason().cloned(),

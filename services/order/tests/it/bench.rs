@@ -21,7 +21,7 @@ use crate::{
     App,
     answers::Answers,
     catalogue::Catalogue,
-    order::{Cart, Order},
+    order::{Cart, CartLine, Order},
     place::{self, Committer, PlaceError, Placed, Queue, Wish},
     settled::Settled,
     store,
@@ -60,6 +60,14 @@ impl Bench {
         bench
     }
 
+    /// Another process of the service, or the same after a restart.
+    pub(super) fn another(&self) -> Self {
+        let (committer, queue) = Committer::new();
+        let app = App { committer, settled: <std::sync::Arc<Settled>>::default(), ..self.app.clone() };
+        let (signer, queue, read) = (self.signer.clone(), Mutex::new(Some(queue)), Mutex::new(0));
+        Self { app, signer, queue, customer: self.customer, read }
+    }
+
     pub(super) fn db(&self) -> &PgPool {
         &self.app.db
     }
@@ -74,10 +82,11 @@ impl Bench {
     }
 
     pub(super) fn wish(&self, key: &str, sku: &str, quantity: u32) -> Wish {
-        let cart = Cart::new(vec![(sku.parse().unwrap(), quantity.try_into().unwrap())]).unwrap();
+        let line = CartLine { sku: sku.parse().unwrap(), quantity: quantity.try_into().unwrap(), unit_price: None };
+        let cart = Cart::new(vec![line]).unwrap();
         let fingerprint = sha(&format!("{sku}{quantity}"));
         let token = "tok_secret".to_owned().try_into().unwrap();
-        Wish { customer: self.customer, key: key.to_owned(), fingerprint, cart, token }
+        Wish { customer: self.customer, key: key.to_owned(), fingerprint, cart, token, reference: None }
     }
 
     /// Places an order for one mug, and takes its two commands out of the outbox.

@@ -18,12 +18,17 @@ use crate::{http, order::News, place};
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: axum::http::HeaderMap,
+    pub(super) bytes: axum::body::Bytes,
     pub(super) body: Value,
 }
 
 /// A bench whose committer runs.
 pub(super) async fn bench() -> Bench {
-    let bench = Bench::new().await;
+    runs(Bench::new().await)
+}
+
+/// The same, with its committer at work.
+pub(super) fn runs(bench: Bench) -> Bench {
     let queue = bench.queue.lock().unwrap().take().unwrap();
     tokio::task::spawn(place::run(bench.app.clone(), queue, CancellationToken::new()));
     bench
@@ -37,8 +42,9 @@ impl Bench {
     pub(super) async fn call(&self, request: Request<Body>) -> Answer {
         let response = http::routes(self.app.clone()).oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status, headers, bytes, body }
     }
 
     pub(super) async fn post(&self, key: &str, body: impl Into<Body>) -> Answer {
@@ -47,12 +53,18 @@ impl Bench {
         self.call(request.body(body.into()).unwrap()).await
     }
 
+    pub(super) async fn post_preferring(&self, preference: &str, key: &str, body: impl Into<Body>) -> Answer {
+        let request = self.request(&Principal::Customer(self.customer), "/v1/orders").method(Method::POST);
+        let request = request.header("idempotency-key", key).header("content-type", "application/json");
+        self.call(request.header("prefer", preference).body(body.into()).unwrap()).await
+    }
+
     pub(super) fn request(&self, principal: &Principal, uri: &str) -> axum::http::request::Builder {
         Request::builder().uri(uri).header("authorization", format!("Bearer {}", self.token(principal)))
     }
 }
 
-fn order(sku: &str, quantity: Value) -> Value {
+pub(super) fn order(sku: &str, quantity: Value) -> Value {
     json!({ "lines": [{ "sku": sku, "quantity": quantity }], "payment_token": "tok_ok" })
 }
 

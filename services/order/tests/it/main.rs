@@ -16,3 +16,5 @@ mod http;
 mod past;
 mod placing;
 mod rebuilding;
+mod repeating;
+mod wishes;

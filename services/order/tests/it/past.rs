@@ -21,7 +21,7 @@ impl Bench {
     }
 
     /// The order as its customer sees it.
-    async fn view(&self, path: &str) -> Value {
+    pub(super) async fn view(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
