@@ -8,7 +8,7 @@ use messaging::mongo::Transaction;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    request::{Outcome, Request, RequestError, RequestId},
+    request::{Done, Outcome, Request, RequestError, RequestId},
     stock::Stock,
     store::{self, StoreError},
 };
@@ -96,13 +96,13 @@ fn receive(
         let Delivery { id, sku, warehouse, pieces } = delivery.clone();
         if let Some(before) = booked.get(&id) {
             let same = (&before.sku, &before.warehouse, before.pieces) == (&sku, &warehouse, pieces);
-            return if same { Ok(before.clone()) } else { Err(RequestError::KeyReused) };
+            return if same { Ok(Done::Before(before.clone())) } else { Err(RequestError::KeyReused) };
         }
         let receipt = Receipt { id: id.clone(), sku, warehouse, pieces, at: now };
         stock.receive(&receipt).map_err(|_unknown| RequestError::Refused(NoProduct(receipt.sku.clone())))?;
         booked.insert(id, receipt.clone());
         new.push(receipt.clone());
-        Ok(receipt)
+        Ok(Done::Now(receipt))
     };
     let outcomes = deliveries.iter().map(&mut outcome).collect();
     (outcomes, new)
@@ -136,13 +136,15 @@ mod tests {
         let said: Vec<&str> = outcomes
             .iter()
             .map(|outcome| match outcome {
-                Ok(_) => "booked",
+                Ok(Done::Now(_)) => "booked",
+                Ok(Done::Before(_)) => "booked before",
                 Err(RequestError::KeyReused) => "key reused",
                 Err(RequestError::Refused(NoProduct(_))) => "unknown",
                 Err(RequestError::Store(_) | RequestError::Stopped) => "failed",
             })
             .collect();
-        assert_eq!(said, ["booked", "booked", "key reused", "key reused", "key reused", "unknown", "booked"]);
+        let reused = "key reused";
+        assert_eq!(said, ["booked", "booked before", reused, reused, reused, "unknown", "booked"]);
         assert_eq!(new.len(), 2);
         assert_eq!(stock.level_in(&mug, "LYON"), Level { on_hand: 6, held: 1 });
         assert_eq!(stock.level_in(&mug, "MILAN"), Level { on_hand: 2, held: 0 });

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use messaging::mongo::Transaction;
+use web::extract::IdempotencyKey;
 
 use crate::store::StoreError;
 
@@ -49,7 +51,24 @@ pub(crate) trait Request: Sized + Send + Sync {
 }
 
 /// What came of one request.
-pub(crate) type Outcome<R> = Result<<R as Request>::Booked, RequestError<<R as Request>::Refusal>>;
+pub(crate) type Outcome<R> = Result<Done<<R as Request>::Booked>, RequestError<<R as Request>::Refusal>>;
+
+/// A request was booked, now or when it first came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done<B> {
+    Now(B),
+    Before(B),
+}
+
+impl<B> Done<B> {
+    /// What was booked, as the answer to the request: the same each time, and marked when it is repeated.
+    pub(crate) fn answer<A: IntoResponse>(self, answer: impl FnOnce(B) -> A) -> Response {
+        match self {
+            Self::Now(booked) => answer(booked).into_response(),
+            Self::Before(booked) => IdempotencyKey::replayed(answer(booked)),
+        }
+    }
+}
 
 /// Why a request was not booked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -13,7 +13,7 @@ use service::message::outgoing;
 use crate::{
     decide::Holds,
     hold::{Hold, Left, NotShipped},
-    request::{Outcome, Request, RequestError, RequestId},
+    request::{Done, Outcome, Request, RequestError, RequestId},
     stock::{BrokenBooks, Stock},
     store::{self, StoreError},
 };
@@ -73,7 +73,7 @@ fn ship(
     let (mut outcomes, mut new) = (Vec::with_capacity(dispatches.len()), Vec::new());
     for dispatch in dispatches {
         outcomes.push(match shipped.get(&dispatch.id) {
-            Some(before) if before.asked == *dispatch => Ok(before.clone()),
+            Some(before) if before.asked == *dispatch => Ok(Done::Before(before.clone())),
             Some(_) => Err(RequestError::KeyReused),
             None => match holds.ship(dispatch, stock, now)? {
                 Ok(Left { lines, complete }) => {
@@ -81,7 +81,7 @@ fn ship(
                         Shipment { id: ShipmentId::mint(), asked: dispatch.clone(), lines, complete, at: now };
                     shipped.insert(dispatch.id.clone(), shipment.clone());
                     new.push(shipment.clone());
-                    Ok(shipment)
+                    Ok(Done::Now(shipment))
                 }
                 Err(refusal) => Err(RequestError::Refused(refusal)),
             },

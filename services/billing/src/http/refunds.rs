@@ -58,19 +58,25 @@ pub(super) async fn request(
 ) -> Result<Response, Problem> {
     // In a task of its own: a client that hangs up must not leave a transaction open.
     let taken_in = api.work.clone().spawn(async move { take_in(&api, order, key.as_str(), request.amount).await });
-    let Refund { number, amount, .. } = taken_in.await.map_err(|error| Problem::internal(&error))??;
-    let location = format!("/v1/payments/{order}/refunds");
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Accepted { order, number, amount })).into_response())
+    let requested = taken_in.await.map_err(|error| Problem::internal(&error))??;
+    let accepted = |Refund { number, amount, .. }: Refund| {
+        let location = format!("/v1/payments/{order}/refunds");
+        (StatusCode::ACCEPTED, [(LOCATION, location)], Json(Accepted { order, number, amount }))
+    };
+    Ok(match requested {
+        Requested::New(refund) => accepted(refund).into_response(),
+        Requested::Known(refund) => IdempotencyKey::replayed(accepted(refund)),
+    })
 }
 
-async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<Refund, Problem> {
+async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<Requested, Problem> {
     let mut tx = api.pool.begin().await.map_err(problem::store)?;
     let locked = payments::lock(&mut tx, [order]).await.map_err(problem::store)?;
     let payment = locked.get(&order).filter(|payment| !payment.commands.is_empty());
     let payment = payment.ok_or_else(|| problem::unknown_payment(order))?;
     let invoiced = invoices::is_issued(&mut *tx, order).await.map_err(problem::store)?;
     let refund = match Refund::request(payment, invoiced, key, amount).map_err(|error| problem::refund(&error))? {
-        Requested::Known(refund) => return Ok(refund),
+        known @ Requested::Known(_) => return Ok(known),
         Requested::New(refund) => refund,
     };
     let mut changes = Changes::default();
@@ -80,7 +86,7 @@ async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<
     tx.commit().await.map_err(problem::store)?;
     crash_point("billing.refund.written");
     api.desk.hand_over(opened);
-    Ok(refund)
+    Ok(Requested::New(refund))
 }
 
 /// Every refund of a payment, and what became of it.

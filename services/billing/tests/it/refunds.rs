@@ -1,6 +1,6 @@
 //! Returning some of what was captured.
 
-use axum::http::Method;
+use axum::http::{Method, Request};
 use contracts::billing::BillingEvent;
 use contracts::{Currency, Money};
 use serde_json::{Value, json};
@@ -64,14 +64,22 @@ async fn parts_go_back_up_to_what_was_captured_and_the_same_key_once() {
     assert_eq!(sale.refund("first", 500).await, accepted);
     assert_eq!(sale.refund("first", 500).await, accepted, "the same answer, and no second refund");
     assert_eq!(sale.refund("first", 501).await.1["code"], json!("idempotency_key_reused"));
-    let (status, problem) = sale.refund("second", 791).await;
+    for (key, repeated) in [("first", true), ("other", false)] {
+        let request = Request::builder().method(Method::POST).uri(&sale.path).header("idempotency-key", key);
+        let request = request.header("content-type", "application/json");
+        let body = json!({ "amount": Money::new(if repeated { 500 } else { 1 }, Currency::EUR) });
+        let answer = sale.client.response(request, OPERATOR, body.to_string().into()).await;
+        assert_eq!(answer.headers().contains_key("idempotency-replayed"), repeated, "{key}");
+    }
+    let (status, problem) = sale.refund("second", 790).await;
     assert_eq!((status, &problem["code"]), (409, &json!("refund_too_large")));
-    assert_eq!(sale.refund("second", 790).await.0, 202);
-    assert_eq!(sale.settled().await, [(500, "refunded".to_owned()), (790, "refunded".to_owned())]);
+    assert_eq!(sale.refund("second", 789).await.0, 202);
+    let each = [500, 1, 789].map(|amount| (amount, "refunded".to_owned()));
+    assert_eq!(sale.settled().await, each);
     assert_eq!(sale.refund("third", 1).await.1["code"], json!("refund_too_large"));
     assert_eq!(sale.refund("first", 500).await, accepted, "still the same answer");
     assert_eq!(sale.bench.balances().await, [("provider_fees", 18), ("provider_receivable", -18)]);
-    assert_eq!(sale.bench.count("select count(*) from ledger_entry where kind = 'refund'").await, 2);
+    assert_eq!(sale.bench.count("select count(*) from ledger_entry where kind = 'refund'").await, 3);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use contracts::{OrderId, ShipmentId, Warehouse, inventory::StockLine};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,13 +49,13 @@ pub(super) async fn ship(
     Operator: Operator,
     key: IdempotencyKey,
     Json(request): Json<ShipPieces>,
-) -> Result<(StatusCode, Json<ShipmentView>), Problem> {
+) -> Result<Response, Problem> {
     let ShipPieces { order, warehouse, lines } = request;
     let lines = lines.map(|Lines(lines)| lines);
     let dispatch = Dispatch { id: RequestId::of_operator(key.as_str()), order, warehouse, lines };
     let shipped = app.writer.ship(dispatch.clone()).await;
-    let shipment = shipped.map_err(|error| problem::ship(error, &dispatch))?;
-    Ok((StatusCode::CREATED, Json(shipment.into())))
+    let shipped = shipped.map_err(|error| problem::ship(error, &dispatch))?;
+    Ok(shipped.answer(|shipment| (StatusCode::CREATED, Json(ShipmentView::from(shipment)))))
 }
 
 impl Lines {

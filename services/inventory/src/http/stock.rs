@@ -1,6 +1,6 @@
 //! `/v1/stock`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use contracts::{Sku, Warehouse};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use web::{
 
 use crate::{
     App, problem,
-    receive::{Delivery, Pieces},
+    receive::{Delivery, Pieces, Receipt},
     request::RequestId,
     stock::{self, Level, Levels},
     store,
@@ -94,15 +94,14 @@ pub(super) async fn receive(
     Path(sku): Path<Sku>,
     key: IdempotencyKey,
     Json(request): Json<ReceivePieces>,
-) -> Result<(StatusCode, Json<ReceiptView>), Problem> {
+) -> Result<Response, Problem> {
     let ReceivePieces { warehouse, pieces } = request;
     if !app.warehouses.contains(&warehouse) {
         return Err(problem::unknown_warehouse(&warehouse, &app.warehouses));
     }
     let delivery = Delivery { id: RequestId::of_operator(key.as_str()), sku, warehouse, pieces };
-    let receipt = app.writer.receive(delivery).await.map_err(problem::receive)?;
-    let view = ReceiptView { sku: receipt.sku, warehouse: receipt.warehouse, pieces: receipt.pieces, at: receipt.at };
-    Ok((StatusCode::CREATED, Json(view)))
+    let received = app.writer.receive(delivery).await.map_err(problem::receive)?;
+    Ok(received.answer(|receipt| (StatusCode::CREATED, Json(ReceiptView::from(receipt)))))
 }
 
 impl StockView {
@@ -112,6 +111,13 @@ impl StockView {
         let total = stock::total(&warehouses).into();
         let warehouse = |(warehouse, level): (Warehouse, Level)| WarehouseView { warehouse, level: level.into() };
         Self { sku, total, warehouses: warehouses.into_iter().map(warehouse).collect(), at }
+    }
+}
+
+impl From<Receipt> for ReceiptView {
+    fn from(receipt: Receipt) -> Self {
+        let Receipt { id: _, sku, warehouse, pieces, at } = receipt;
+        Self { sku, warehouse, pieces, at }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Pieces come in, once.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use bson::doc;
 use contracts::OrderId;
+use serde_json::json;
 
-use crate::world::{World, hold};
+use crate::world::{Who, World, confirmed, hold};
 
 #[tokio::test]
 async fn a_receipt_repeated_with_its_key_gets_the_first_answer_and_counts_once() {
@@ -15,6 +16,26 @@ async fn a_receipt_repeated_with_its_key_gets_the_first_answer_and_counts_once()
     assert_eq!(first, again, "same status, same body");
     assert_eq!(first.1["pieces"], 7);
     assert_eq!((world.level("MUG").await, world.count("movement").await, world.count("receipt").await), ((7, 0), 1, 1));
+}
+
+/// Also of several in one transaction: whoever was not the first is told so.
+#[tokio::test]
+async fn an_answer_that_is_repeated_says_so() {
+    let mut world = World::with_stock(&[("MUG", 1)]).await;
+    let order = OrderId::mint();
+    world.feed(&[hold(order, &[("MUG", 1)])]).await.unwrap();
+    world.feed(&[confirmed(order)]).await.unwrap();
+    let (pieces, shipment) =
+        (json!({ "warehouse": "LYON", "pieces": 7 }), json!({ "order": order, "warehouse": "LYON" }));
+    for (path, body) in [("/v1/stock/MUG/receipts", pieces.to_string()), ("/v1/shipments", shipment.to_string())] {
+        let send = || world.send_fully(Who::Operator, Method::POST, path, &body, Some("key"));
+        let mut answers = futures::future::join_all((0..5).map(|_| send())).await;
+        answers.push(send().await);
+        assert!(answers.iter().all(|(status, ..)| *status == StatusCode::CREATED), "{answers:?}");
+        let marked = answers.iter().filter(|(_, headers, _)| headers.contains_key("idempotency-replayed")).count();
+        assert_eq!(marked, 5, "{path}: all but the first");
+        assert_eq!(answers[5].1["idempotency-replayed"], "true");
+    }
 }
 
 #[tokio::test]

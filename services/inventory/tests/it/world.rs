@@ -197,6 +197,18 @@ impl World {
         body: &str,
         key: Option<&str>,
     ) -> (StatusCode, Value) {
+        let (status, _, body) = self.send_fully(who, method, path, body, key).await;
+        (status, body)
+    }
+
+    pub(crate) async fn send_fully(
+        &self,
+        who: Who,
+        method: Method,
+        path: &str,
+        body: &str,
+        key: Option<&str>,
+    ) -> (StatusCode, HeaderMap, Value) {
         let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(token) = token(who) {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -204,8 +216,7 @@ impl World {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let (status, _, body) = self.request(request.body(Body::from(body.to_owned())).unwrap()).await;
-        (status, body)
+        self.request(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
