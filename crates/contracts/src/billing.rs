@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use crate::token::{NotAPaymentToken, PaymentToken};
 use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic, order::OrderLine};
@@ -130,7 +131,7 @@ pub enum BillingEvent {
 }
 
 /// Why a payment was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum PaymentRefusal {
     /// The provider said no.

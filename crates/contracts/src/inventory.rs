@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{CommandId, Message, Money, OrderId, Quantity, ShipmentId, Sku, Topic, Warehouse};
 
@@ -39,7 +40,7 @@ pub enum InventoryCommand {
 }
 
 /// So many pieces of one SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StockLine {
     /// What.
     pub sku: Sku,
@@ -122,7 +123,7 @@ pub enum InventoryEvent {
 }
 
 /// Why no stock was held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum StockRefusal {
     /// There was not enough of this SKU, or it does not exist.

@@ -4,17 +4,19 @@ use std::fmt;
 
 pub use iso_currency::Currency;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An amount of one currency.
 ///
 /// Unit: minor units (cents for EUR, yen for JPY, fils for KWD), by the exponent of ISO 4217. On the wire:
 /// `{"amount": 1290, "currency": "EUR"}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// Minor units.
     pub amount: i64,
     /// ISO 4217.
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$", example = "EUR")]
     pub currency: Currency,
 }
 

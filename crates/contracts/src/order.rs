@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use line::OrderLine;
 
@@ -10,7 +11,7 @@ use crate::{CustomerId, Message, Money, OrderId, ShipmentId, Sku, Topic};
 mod line;
 
 /// What happened to an order, on topic `order.events`. The versions of one order are 1..n without gaps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum OrderEvent {
     /// Stored, and not yet paid. Always version 1. What was written as `order.placed.v1`, whose lines had no name, is read
@@ -114,7 +115,7 @@ impl OrderEvent {
 }
 
 /// Why an order was cancelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum CancelReason {
     /// There was not enough of this SKU.

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Declares a code: a short name of capital letters, digits and hyphens.
 macro_rules! code {
     ($(#[$doc:meta])* $name:ident, at most $max:literal, $(#[$not_doc:meta])* $not:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "String", into = "String")]
+        $(#[$doc])*
         pub struct $name(Box<str>);
 
         $(#[$not_doc])*
@@ -61,6 +62,7 @@ macro_rules! code {
 
 code! {
     /// The stock keeping unit: names one product. 1 to 40 characters of `A-Z`, `0-9` and `-`, such as `MUG-BLUE-01`.
+    #[schema(value_type = String, pattern = "^[A-Z0-9-]{1,40}$", example = "MUG-BLUE-01")]
     Sku, at most 40,
     /// The text is no SKU.
     NotASku
@@ -68,14 +70,16 @@ code! {
 
 code! {
     /// Names a place where stock lies. 1 to 20 characters of `A-Z`, `0-9` and `-`, such as `MAIN`.
+    #[schema(value_type = String, pattern = "^[A-Z0-9-]{1,20}$", example = "HAMBURG")]
     Warehouse, at most 20,
     /// The text names no warehouse.
     NotAWarehouse
 }
 
 /// How many pieces of one SKU: 1 to 10,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]
+#[schema(value_type = u32, minimum = 1, maximum = 10_000)]
 pub struct Quantity(u32);
 
 /// The number is no quantity.

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use utoipa::ToSchema;
 
 /// The provider's token for a card: `tok_`, then 1 to 76 characters of `a-z`, `A-Z`, `0-9` and `_`, such as `tok_ok`.
 ///
 /// A text with something in it that could be the number of a card is none, so that no such number is ever stored. In no
 /// event and in no log: `Debug` shows `***`, and no error repeats the text.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "String")]
+#[schema(value_type = String, pattern = "^tok_[a-zA-Z0-9_]{1,76}$", example = "tok_ok")]
 pub struct PaymentToken(Box<str>);
 
 /// The text is no payment token.

@@ -12,11 +12,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{Money, MoneyError, money::NoWeight};
 
 /// A rate of tax. Unit: hundredths of a percent of the net price, so 1900 is 19 %.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct VatRate(pub u32);
 
@@ -24,7 +25,7 @@ pub struct VatRate(pub u32);
 const WHOLE: u32 = 10_000;
 
 /// What is to be paid at one rate, and what of it is tax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Taxed {
     /// At which rate.
     pub rate: VatRate,

@@ -90,14 +90,14 @@ impl Owners<'_> {
 
     async fn everything(&self) -> anyhow::Result<u64> {
         let mut messages = 0;
-        let mut next = "/v1/products?limit=200".to_owned();
+        let mut next = "/v1/products?limit=100".to_owned();
         loop {
             let url = format!("{}{next}", self.state.url(Service::Inventory));
             let page = self.client.get(&url).send().await.and_then(reqwest::Response::error_for_status)?;
             let Products { data, next_cursor } = page.json().await.context("the catalogue cannot be read")?;
             messages += all(data.iter().map(|product| self.product(&product.sku))).await?;
             let Some(cursor) = next_cursor else { break };
-            next = format!("/v1/products?limit=200&cursor={cursor}");
+            next = format!("/v1/products?limit=100&cursor={cursor}");
         }
         let mut db = PgConnection::connect(&self.state.stores.orders).await.context("the order database is away")?;
         let mut last = Uuid::nil();

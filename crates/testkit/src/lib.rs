@@ -10,11 +10,14 @@
 //! These servers flush nothing to disk: what a test needs of durability it needs of a process, not of a machine.
 //! A server that does not start fails the test with one sentence that says what to do.
 
+pub mod access;
+mod contents;
 mod kafka;
 mod mongo;
 mod postgres;
 mod run;
 
+pub use contents::{mongo_contents, postgres_contents};
 pub use kafka::{TestKafka, kafka};
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};
 pub use postgres::{TestDatabase, TestPostgres, postgres};

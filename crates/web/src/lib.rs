@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`problem`] | every answer that is no success: RFC 9457, with a stable `code` |
 //! | [`extract`] | bodies, paths, queries and headers of a request, whose rejections are problems |
+//! | [`page`] | lists, a page at a time |
+//! | [`condition`] | changes that are wanted only of the state that the client has seen |
+//! | [`openapi`] | the description of an API, made from its handlers |
 //! | [`access`] | who is asking: signed tokens, and the principals they name |
 //! | [`health`] | is the process alive, is it ready |
 //! | [`metrics`] | what is measured of requests, and the page that Prometheus reads |
@@ -14,9 +17,12 @@
 //! [`serve::guarded`], in tests as in the process.
 
 pub mod access;
+pub mod condition;
 pub mod extract;
 pub mod health;
 pub mod metrics;
+pub mod openapi;
+pub mod page;
 pub mod problem;
 pub mod serve;
 pub mod text;

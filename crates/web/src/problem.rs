@@ -12,6 +12,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{debug, error, warn};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub mod types;
@@ -45,7 +46,7 @@ struct Parts {
 }
 
 /// One place in the request that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Where in the body: a JSON pointer (RFC 6901), such as `/lines/0/quantity`.
     pub pointer: String,
@@ -118,17 +119,27 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// Why a request was not answered as it wished (RFC 9457). Some kinds of problems have members more.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Body<'a> {
+    /// `/problems/` and the code.
     r#type: String,
+    /// What went wrong, the same each time.
     title: &'static str,
+    /// That of the answer.
     status: u16,
+    /// What went wrong this time.
     detail: &'a str,
+    /// What a program decides by: it never changes its meaning.
     code: &'static str,
+    /// The places in the body that are wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<FieldError>, required = false)]
     errors: &'a [FieldError],
+    /// What it is found by in the log.
     trace_id: Uuid,
     #[serde(flatten)]
+    #[schema(ignore)]
     more: &'a Map<String, Value>,
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use web::condition::Tag;
 use web::problem::FieldError;
 use web::text::is_hidden;
 
@@ -58,6 +59,11 @@ impl Customer {
         };
         let errors = customer.errors();
         if errors.is_empty() { Ok(customer) } else { Err(errors) }
+    }
+
+    /// What names this state of the customer: it says nothing of them.
+    pub(crate) fn tag(&self) -> Tag {
+        Tag::of_content(self)
     }
 
     fn errors(&self) -> Vec<FieldError> {

@@ -2,6 +2,7 @@
 
 mod customers;
 mod invoices;
+mod parked;
 mod refunds;
 mod republish;
 mod webhooks;
@@ -60,11 +61,13 @@ pub fn router(api: Api) -> Router {
     // Customers are named here.
     let private = Router::new()
         .route("/v1/customers/{customer}", put(customers::put).get(customers::show).delete(customers::erase))
+        .route("/v1/invoices", get(invoices::page))
         .route("/v1/invoices/{number}", get(invoices::show))
         .route("/v1/orders/{order}/invoices", get(invoices::list))
         .layer(map_response(uncached));
     Router::new()
         .merge(private)
+        .route("/v1/payments", get(parked::list))
         .route("/v1/payments/{order}", get(show_payment))
         .route("/v1/payments/{order}/resume", post(resume))
         .route("/v1/payments/{order}/republish", post(republish::payment))

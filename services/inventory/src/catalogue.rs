@@ -2,6 +2,7 @@
 
 use contracts::{Money, Sku, inventory::CatalogueEvent};
 use jiff::Timestamp;
+use web::condition::{Condition, Tag, Unmet};
 use web::text::is_hidden;
 
 /// A product as it is now.
@@ -47,6 +48,8 @@ pub(crate) enum Offer {
     Changed(Product),
     /// It is like this already.
     Same(Product),
+    /// There is one, and not in the state that was to be changed; or there is none, and one was to be changed.
+    Unmet(Unmet),
 }
 
 impl Details {
@@ -95,7 +98,21 @@ fn within(pointer: &'static str, fits: bool, min: i64, max: i64) -> Option<Wrong
 
 impl Product {
     /// What becomes of the product `before`, if there is one, when it shall be as `details` say.
-    pub(crate) fn offer(before: Option<Self>, sku: Sku, details: Details, now: Timestamp) -> Offer {
+    pub(crate) fn offer(
+        before: Option<Self>,
+        sku: Sku,
+        details: Details,
+        condition: &Condition,
+        now: Timestamp,
+    ) -> Offer {
+        let allowed = match &before {
+            None => condition.allows_creation(),
+            Some(product) if product.details == details => condition.allows_no_change(&product.tag()),
+            Some(product) => condition.allows_change(&product.tag()),
+        };
+        if let Err(unmet) = allowed {
+            return Offer::Unmet(unmet);
+        }
         match before {
             None => Offer::New(Self { sku, version: 1, details, at: now }),
             Some(product) if product.details == details => Offer::Same(product),
@@ -104,6 +121,11 @@ impl Product {
                 Offer::Changed(Self { sku, version, details, at: now })
             }
         }
+    }
+
+    /// Its state.
+    pub(crate) fn tag(&self) -> Tag {
+        Tag::of_version(self.version)
     }
 
     /// The whole product, as the other services learn of it.
@@ -161,18 +183,31 @@ mod tests {
         assert_eq!(wrong(Details { price: price(-1), ..mug() }), ["/price/amount"]);
     }
 
+    fn if_match(tag: &str) -> Condition {
+        let mut request = axum::http::Request::builder().header("if-match", tag).body(()).unwrap().into_parts().0;
+        let read = <Condition as axum::extract::FromRequestParts<()>>::from_request_parts(&mut request, &());
+        futures::executor::block_on(read).unwrap()
+    }
+
     #[test]
-    fn the_version_grows_only_with_a_change() {
+    fn the_version_grows_only_with_a_change_and_only_the_version_that_was_seen_is_changed() {
         let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1).unwrap());
         let sku: Sku = "MUG".parse().unwrap();
-        let Offer::New(first) = Product::offer(None, sku.clone(), mug(), then) else { panic!("there was none") };
-        assert_eq!((first.version, first.at), (1, then));
-        let same = Product::offer(Some(first.clone()), sku.clone(), mug(), now);
-        assert_eq!(same, Offer::Same(first.clone()));
-        let dearer = Details { price: Money::new(1390, Currency::EUR), ..mug() };
-        let Offer::Changed(second) = Product::offer(Some(first), sku, dearer.clone(), now) else {
-            panic!("it changed")
+        let offer = |before: Option<&Product>, details: Details, condition: &Condition| {
+            Product::offer(before.cloned(), sku.clone(), details, condition, if before.is_some() { now } else { then })
         };
+        let (nothing, first_seen, second_seen) = (Condition::default(), if_match("\"1\""), if_match("\"2\""));
+        assert_eq!(offer(None, mug(), &first_seen), Offer::Unmet(Unmet::OtherState), "there is nothing to change");
+        let Offer::New(first) = offer(None, mug(), &nothing) else { panic!("there was none") };
+        assert_eq!((first.version, first.at), (1, then));
+        for condition in [&nothing, &first_seen] {
+            assert_eq!(offer(Some(&first), mug(), condition), Offer::Same(first.clone()), "nothing is overwritten");
+        }
+        assert_eq!(offer(Some(&first), mug(), &second_seen), Offer::Unmet(Unmet::OtherState));
+        let dearer = Details { price: Money::new(1390, Currency::EUR), ..mug() };
+        assert_eq!(offer(Some(&first), dearer.clone(), &nothing), Offer::Unmet(Unmet::NotSaid));
+        assert_eq!(offer(Some(&first), dearer.clone(), &second_seen), Offer::Unmet(Unmet::OtherState));
+        let Offer::Changed(second) = offer(Some(&first), dearer.clone(), &first_seen) else { panic!("it changed") };
         assert_eq!((second.version, second.at, second.details), (2, now, dearer));
     }
 }

@@ -3,6 +3,7 @@
 use contracts::Sku;
 use messaging::mongo::Transaction;
 use service::message::outgoing;
+use web::condition::Condition;
 
 use crate::{
     App,
@@ -11,24 +12,24 @@ use crate::{
     transaction::{self, Tries},
 };
 
-/// Makes the product `sku` as `details` say, and tells the other services if that was a change.
+/// Makes the product `sku` as `details` say, if `condition` allows it, and tells the other services if that was a change.
 ///
 /// # Errors
 /// [`StoreError`]; then nothing has changed, unless the outcome of the commit is unknown.
-pub(crate) async fn offer(app: &App, sku: &Sku, details: &Details) -> Result<Offer, StoreError> {
+pub(crate) async fn offer(app: &App, sku: &Sku, details: &Details, condition: &Condition) -> Result<Offer, StoreError> {
     let mut tries = Tries::first();
     loop {
-        match try_to_offer(app, sku, details).await {
+        match try_to_offer(app, sku, details, condition).await {
             Err(error) if error.is_conflict() && tries.again().await => {}
             outcome => return outcome,
         }
     }
 }
 
-async fn try_to_offer(app: &App, sku: &Sku, details: &Details) -> Result<Offer, StoreError> {
+async fn try_to_offer(app: &App, sku: &Sku, details: &Details, condition: &Condition) -> Result<Offer, StoreError> {
     let mut tx = Transaction::begin(&app.db).await?;
     let before = store::product::load(&mut tx, sku).await?;
-    let offer = Product::offer(before, sku.clone(), details.clone(), transaction::now(&app.clock));
+    let offer = Product::offer(before, sku.clone(), details.clone(), condition, transaction::now(&app.clock));
     match write(&mut tx, &offer).await {
         Ok(()) => {
             tx.commit().await?;
@@ -52,7 +53,7 @@ async fn write(tx: &mut Transaction, offer: &Offer) -> Result<(), StoreError> {
             store::product::replace(tx, product).await?;
             product
         }
-        Offer::Same(_) => return Ok(()),
+        Offer::Same(_) | Offer::Unmet(_) => return Ok(()),
     };
     Ok(tx.put(&[outgoing(&product.event())]).await?)
 }

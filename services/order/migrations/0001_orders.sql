@@ -111,6 +111,9 @@ create table orders (
     updated_at     timestamptz not null
 ) with (fillfactor = 50); -- Room beside each row, so that its update stays on the page and touches no index.
 
+-- The orders of a customer, the latest first. No column of it ever changes.
+create index orders_customer on orders (customer_id, id);
+
 -- One run of a saga. Whoever changes it locks its row; whoever begins a cancellation locks that of the checkout.
 create table saga (
     id       uuid primary key,

@@ -1,6 +1,7 @@
 //! The HTTP API: place an order, look at it as it is and was, cancel it.
 
 mod events;
+mod list;
 mod view;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -37,7 +38,7 @@ use crate::{
 /// Every route of this service.
 pub(crate) fn routes(app: App) -> Router {
     Router::new()
-        .route("/v1/orders", post(place_order))
+        .route("/v1/orders", post(place_order).get(list::orders))
         .route("/v1/orders/{id}", get(show_order))
         .route("/v1/orders/{id}/cancellation", post(cancel_order))
         .route("/v1/orders/{id}/events", get(events::list))

@@ -108,7 +108,7 @@ fn drawn(polls: &[Poll], draw: i64) -> Timestamp {
 impl Watched {
     /// What is shown as of `instant` is what the events up to there make of the order: counted here.
     async fn is_the_fold(&self, shown: &Value, instant: Timestamp) {
-        let list = self.customer.view(self.order, "/events?limit=200").await;
+        let list = self.customer.view(self.order, "/events?limit=100").await;
         let events = list["data"].as_array().unwrap().iter().filter_map(|entry| entry.get("event"));
         let at = |event: &Value| -> Timestamp { event["at"].as_str().unwrap().parse().unwrap() };
         let until: Vec<&Value> = events.filter(|event| at(event) <= instant).collect();

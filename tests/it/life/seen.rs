@@ -40,7 +40,7 @@ impl Seen {
     }
 
     pub(super) async fn look(customer: &Customer, order: Uuid) -> Self {
-        let list = customer.view(order, "/events?limit=200").await;
+        let list = customer.view(order, "/events?limit=100").await;
         let mut seen = Self { status: "pending", ..Self::default() };
         for entry in list["data"].as_array().unwrap() {
             match entry.get("event") {

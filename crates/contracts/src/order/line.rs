@@ -1,6 +1,7 @@
 //! One line of an order, and what its older versions are read as.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     Money, MoneyError, Quantity, Sku,
@@ -8,7 +9,7 @@ use crate::{
 };
 
 /// One line of an order. Its price is that of a piece times the quantity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(from = "AnyVersion")]
 pub struct OrderLine {
     /// What.

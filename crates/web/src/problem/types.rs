@@ -51,6 +51,14 @@ pub static NOT_FOUND: ProblemType = of("not_found", StatusCode::NOT_FOUND, "Ther
 pub static METHOD_NOT_ALLOWED: ProblemType =
     of("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here");
 
+/// The thing is not as the client has seen it.
+pub static PRECONDITION_FAILED: ProblemType =
+    of("precondition_failed", StatusCode::PRECONDITION_FAILED, "It has changed since");
+
+/// The thing exists, and the client does not say which state of it shall be changed.
+pub static PRECONDITION_REQUIRED: ProblemType =
+    of("precondition_required", StatusCode::PRECONDITION_REQUIRED, "Say which state is to be changed");
+
 /// The handler did not answer in time. Whether it had an effect is not known.
 pub static TIMED_OUT: ProblemType = of("timed_out", StatusCode::SERVICE_UNAVAILABLE, "The answer took too long");
 

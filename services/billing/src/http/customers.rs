@@ -3,43 +3,57 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use contracts::CustomerId;
 use web::access::Principal;
+use web::condition::Condition;
 use web::extract::{Json, Path};
 use web::problem::Problem;
 
 use super::Api;
 use crate::customer::Customer;
 use crate::problem;
-use crate::store::customers::{self, Erased};
+use crate::store::customers::{self, Erased, Put};
 
-/// States who a customer is, or corrects it. Invoices that are issued stay as they are.
+/// States who a customer is, or corrects it; to correct it, `If-Match` must say which state. Invoices that are issued stay
+/// as they are.
 pub(super) async fn put(
     State(api): State<Api>,
     principal: Principal,
     Path(id): Path<CustomerId>,
+    condition: Condition,
     Json(customer): Json<Customer>,
 ) -> Result<Response, Problem> {
     require(principal, id)?;
     let customer = customer.check().map_err(problem::invalid_customer)?;
-    let new = customers::put(&api.pool, id, &customer, api.clock.now()).await.map_err(problem::store)?;
-    Ok(if new {
-        (StatusCode::CREATED, [(LOCATION, format!("/v1/customers/{id}"))], Json(customer)).into_response()
-    } else {
-        Json(customer).into_response()
-    })
+    // In a task of its own: a client that hangs up must not leave a transaction open.
+    let put = api.work.clone().spawn(async move {
+        let put = customers::put(&api.pool, id, &customer, &condition, api.clock.now()).await;
+        (put, customer)
+    });
+    let (put, customer) = put.await.map_err(|error| Problem::internal(&error))?;
+    let tag = customer.tag();
+    match put.map_err(problem::store)? {
+        Put::New => {
+            let location = [(LOCATION, format!("/v1/customers/{id}"))];
+            Ok(tag.beside((StatusCode::CREATED, location, Json(customer))))
+        }
+        Put::Known => Ok(tag.beside(Json(customer))),
+        Put::Unmet(unmet) => Err(unmet.into()),
+    }
 }
 
 /// Shows who a customer is.
 pub(super) async fn show(
     State(api): State<Api>,
     principal: Principal,
+    condition: Condition,
     Path(id): Path<CustomerId>,
-) -> Result<Json<Customer>, Problem> {
+) -> Result<Response, Problem> {
     require(principal, id)?;
     let customer = customers::find(&api.pool, id).await.map_err(problem::store)?;
-    customer.map(Json).ok_or_else(|| problem::unknown_customer(id))
+    let customer = customer.ok_or_else(|| problem::unknown_customer(id))?;
+    Ok(condition.show(&customer.tag(), Json(customer)))
 }
 
 /// Forgets who a customer is. Their invoices stay, for the law wants them kept; their orders know an id that says nothing.

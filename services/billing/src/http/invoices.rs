@@ -6,9 +6,10 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use contracts::OrderId;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use web::access::Principal;
-use web::extract::{Json, Path};
+use web::extract::{Json, Path, Query};
+use web::page::{Cursor, Limit};
 use web::problem::Problem;
 
 use super::Api;
@@ -17,11 +18,12 @@ use crate::store::invoices::{self, StoredInvoice};
 use crate::store::payments;
 use crate::{page, problem};
 
-/// One invoice or credit note of an order.
+/// One invoice or credit note.
 #[derive(Debug, Serialize)]
-struct View {
+pub(super) struct View {
     number: Number,
     kind: &'static str,
+    order: OrderId,
     issued_at: Timestamp,
     /// Of a credit note: what it corrects.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +82,33 @@ pub(super) async fn list(
     Ok(Json(Invoices { invoices: views? }))
 }
 
+/// Which part of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    #[serde(default)]
+    limit: Limit,
+    /// The `next_cursor` of the page before.
+    cursor: Option<Cursor<Number>>,
+}
+
+/// A customer's own invoices and credit notes, or, for an operator, everybody's.
+pub(super) async fn page(
+    State(api): State<Api>,
+    principal: Principal,
+    Query(Page { limit, cursor }): Query<Page>,
+) -> Result<Json<web::page::List<View>>, Problem> {
+    let customer = match principal {
+        Principal::Customer(customer) => Some(customer),
+        Principal::Operator => None,
+    };
+    let before = cursor.map(|Cursor(number)| number);
+    let mut conn = api.pool.acquire().await.map_err(problem::store)?;
+    let found = invoices::page(&mut conn, customer, before, limit.and_one()).await.map_err(problem::store)?;
+    let views: Result<Vec<View>, Problem> = found.iter().map(View::of).collect();
+    Ok(Json(web::page::List::of(views?, limit, |view| view.number, |view| view)))
+}
+
 /// To whom an invoice belongs is nobody else's business.
 fn may_see(principal: Principal, stored: &StoredInvoice) -> bool {
     match principal {
@@ -105,9 +134,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 impl View {
     fn of(stored: &StoredInvoice) -> Result<Self, Problem> {
-        let Invoice { number, issued_at, corrects, currency, total, .. } = read(stored)?;
+        let Invoice { number, order, issued_at, corrects, currency, total, .. } = read(stored)?;
         let (kind, sha256) = (stored.number.series.name(), hexadecimal(&stored.hash));
         let total = contracts::Money::new(total.gross, currency);
-        Ok(Self { number, kind, issued_at, corrects, total, sha256 })
+        Ok(Self { number, kind, order, issued_at, corrects, total, sha256 })
     }
 }

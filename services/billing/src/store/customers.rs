@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
+use web::condition::{Condition, Unmet};
 
 use crate::customer::Customer;
 
@@ -28,21 +29,70 @@ pub(crate) async fn known(
     Ok(known.fetch_all(conn).await?.into_iter().map(CustomerId::from).collect())
 }
 
-/// Puts down who `id` is. Gives back whether that is new.
+/// What became of the wish to put down who somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// Nothing was known of them.
+    New,
+    /// It is put down now, or was before.
+    Known,
+    /// They are put down otherwise than in the state that was to be changed.
+    Unmet(Unmet),
+}
+
+/// Puts down who `id` is, if `condition` allows it.
 pub(crate) async fn put(
-    conn: impl PgExecutor<'_>,
+    pool: &PgPool,
     id: CustomerId,
     customer: &Customer,
+    condition: &Condition,
     now: Timestamp,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"-- customers::put
+) -> sqlx::Result<Put> {
+    let mut tx = pool.begin().await?;
+    let before = match lock(&mut tx, id).await? {
+        None if condition.allows_creation().is_err() => return Ok(Put::Unmet(Unmet::OtherState)),
+        None if insert(&mut tx, id, customer, now).await? => {
+            tx.commit().await?;
+            return Ok(Put::New);
+        }
+        // Somebody was first, and has committed by now.
+        None => lock(&mut tx, id).await?,
+        known => known,
+    };
+    let Some(before) = before else {
+        // And is forgotten again. Whoever wants to be known may say so again.
+        return Ok(Put::Unmet(Unmet::OtherState));
+    };
+    let (is_same, tag) = (before == *customer, before.tag());
+    let allowed = if is_same { condition.allows_no_change(&tag) } else { condition.allows_change(&tag) };
+    if let Err(unmet) = allowed {
+        return Ok(Put::Unmet(unmet));
+    }
+    if !is_same {
+        update(&mut tx, id, customer, now).await?;
+    }
+    tx.commit().await?;
+    Ok(Put::Known)
+}
+
+/// Who `id` is. Nobody changes it until the transaction ends.
+async fn lock(conn: &mut PgConnection, id: CustomerId) -> sqlx::Result<Option<Customer>> {
+    sqlx::query_as!(
+        Customer,
+        "-- customers::lock
+        select name, address, country, email, vat_id from customer where id = $1 for update",
+        id.as_uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whether that is new. Waits for whoever is just putting down the same.
+async fn insert(conn: &mut PgConnection, id: CustomerId, customer: &Customer, now: Timestamp) -> sqlx::Result<bool> {
+    let inserted = sqlx::query!(
+        "-- customers::insert
         insert into customer (id, name, address, country, email, vat_id, created_at, updated_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $7)
-        on conflict (id) do update set
-            name = excluded.name, address = excluded.address, country = excluded.country, email = excluded.email,
-            vat_id = excluded.vat_id, updated_at = excluded.updated_at
-        returning xmax = 0 as "new!""#,
+        values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict (id) do nothing",
         id.as_uuid(),
         customer.name,
         &customer.address,
@@ -50,9 +100,25 @@ pub(crate) async fn put(
         customer.email,
         customer.vat_id,
         now.to_sqlx(),
-    )
-    .fetch_one(conn)
-    .await
+    );
+    Ok(inserted.execute(conn).await?.rows_affected() == 1)
+}
+
+async fn update(conn: &mut PgConnection, id: CustomerId, customer: &Customer, now: Timestamp) -> sqlx::Result<()> {
+    let updated = sqlx::query!(
+        "-- customers::update
+        update customer set name = $2, address = $3, country = $4, email = $5, vat_id = $6, updated_at = $7
+        where id = $1",
+        id.as_uuid(),
+        customer.name,
+        &customer.address,
+        customer.country,
+        customer.email,
+        customer.vat_id,
+        now.to_sqlx(),
+    );
+    updated.execute(conn).await?;
+    Ok(())
 }
 
 /// Who `id` is.

@@ -207,6 +207,53 @@ pub(crate) async fn of_order(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx:
     Ok(stored.collect())
 }
 
+/// An intent that waits for an operator.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) order: OrderId,
+    pub(crate) operation: String,
+    pub(crate) attempt: i32,
+    pub(crate) tries: i32,
+    /// Why it waits.
+    pub(crate) reason: String,
+}
+
+impl Parked {
+    /// What the provider knows it by.
+    pub(crate) fn key(&self) -> String {
+        format!("{}:{}:{}", self.order, self.operation, self.attempt)
+    }
+}
+
+/// At most `limit` intents that wait for an operator, by their primary key, behind `after`. Few intents are open at once,
+/// so none needs to be found by an index.
+pub(crate) async fn parked(
+    conn: impl PgExecutor<'_>,
+    after: Option<(OrderId, String, i32)>,
+    limit: u32,
+) -> sqlx::Result<Vec<Parked>> {
+    let (order, operation, attempt) = after
+        .map_or((Uuid::nil(), String::new(), 0), |(order, operation, attempt)| (order.as_uuid(), operation, attempt));
+    let rows = sqlx::query!(
+        r#"-- intents::parked
+        select order_id, operation, attempt, tries, parked as "reason!" from intent
+        where parked is not null and (order_id, operation, attempt) > ($1, $2, $3)
+        order by order_id, operation, attempt limit $4"#,
+        order,
+        operation,
+        attempt,
+        i64::from(limit),
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter().map(|row| Parked {
+        order: row.order_id.into(),
+        operation: row.operation,
+        attempt: row.attempt,
+        tries: row.tries,
+        reason: row.reason,
+    });
+    Ok(rows.collect())
+}
+
 struct Row {
     order_id: Uuid,
     operation: String,

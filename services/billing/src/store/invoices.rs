@@ -212,13 +212,59 @@ pub(crate) async fn list(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Res
         from invoice join payment using (order_id) where order_id = $1 order by kind desc, number"#,
         order.as_uuid(),
     );
-    let rows = rows.fetch_all(conn).await?.into_iter().map(|row| {
-        let series = Series::ALL.into_iter().find(|series| series.name() == row.kind);
-        let series = series.ok_or_else(|| unreadable(order.as_uuid(), "its invoice is of no known kind"))?;
-        let (number, customer) = (Number { series, place: row.number }, row.customer_id.map(CustomerId::from));
-        Ok(StoredInvoice { number, customer, facts: row.facts, hash: row.hash })
-    });
-    rows.collect()
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    rows.map(|row| stored(order.as_uuid(), &row.kind, row.number, row.customer_id, row.facts, row.hash)).collect()
+}
+
+/// At most `limit` invoices and then credit notes, of each the latest first, behind `before`; those of one customer, if it
+/// says.
+pub(crate) async fn page(
+    conn: &mut PgConnection,
+    customer: Option<CustomerId>,
+    before: Option<Number>,
+    limit: u32,
+) -> sqlx::Result<Vec<StoredInvoice>> {
+    // No kind is behind the last letter of the alphabet.
+    let (kind, number) = before.map_or(("z", i64::MAX), |number| (number.series.name(), number.place));
+    let limit = i64::from(limit);
+    let Some(customer) = customer else {
+        let rows = sqlx::query!(
+            "-- invoices::page
+            select kind, number, order_id, facts, hash, customer_id from invoice join payment using (order_id)
+            where (kind, number) < ($1, $2) order by kind desc, number desc limit $3",
+            kind,
+            number,
+            limit,
+        );
+        let rows = rows.fetch_all(conn).await?.into_iter();
+        return rows
+            .map(|row| stored(row.order_id, &row.kind, row.number, row.customer_id, row.facts, row.hash))
+            .collect();
+    };
+    let rows = sqlx::query!(
+        "-- invoices::page: of a customer
+        select kind, number, order_id, facts, hash, customer_id from invoice join payment using (order_id)
+        where customer_id = $4 and (kind, number) < ($1, $2) order by kind desc, number desc limit $3",
+        kind,
+        number,
+        limit,
+        customer.as_uuid(),
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    rows.map(|row| stored(row.order_id, &row.kind, row.number, row.customer_id, row.facts, row.hash)).collect()
+}
+
+fn stored(
+    order: Uuid,
+    kind: &str,
+    place: i64,
+    customer: Option<Uuid>,
+    facts: String,
+    hash: Vec<u8>,
+) -> sqlx::Result<StoredInvoice> {
+    let series = Series::ALL.into_iter().find(|series| series.name() == kind);
+    let series = series.ok_or_else(|| unreadable(order, "its invoice is of no known kind"))?;
+    Ok(StoredInvoice { number: Number { series, place }, customer: customer.map(CustomerId::from), facts, hash })
 }
 
 /// Invoices as columns.

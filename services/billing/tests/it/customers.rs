@@ -1,7 +1,7 @@
 //! Who customers are, and that nobody else learns of it.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER};
 use axum::http::{Method, Request};
 use contracts::CustomerId;
 use contracts::billing::{BillingEvent, PaymentRefusal};
@@ -20,10 +20,58 @@ fn ada() -> Value {
 }
 
 async fn put(client: &Client, id: CustomerId, body: &Value, principal: Option<Principal>) -> (u16, Value) {
+    put_if(client, id, None, body, principal).await
+}
+
+/// Puts what was seen with this tag.
+async fn put_if(
+    client: &Client,
+    id: CustomerId,
+    tag: Option<&str>,
+    body: &Value,
+    principal: Option<Principal>,
+) -> (u16, Value) {
     let request = Request::builder().method(Method::PUT).uri(format!("/v1/customers/{id}"));
     let request = request.header(CONTENT_TYPE, "application/json");
+    let request = tag.iter().fold(request, |request, tag| request.header(IF_MATCH, *tag));
     let (status, body) = client.request(request, principal, Body::from(body.to_string())).await;
     (status.as_u16(), body)
+}
+
+async fn tag(client: &Client, path: &str, principal: Option<Principal>) -> String {
+    let shown = client.response(Request::builder().uri(path), principal, Body::empty()).await;
+    let tag = shown.headers()[ETAG].to_str().unwrap().to_owned();
+    let again = Request::builder().uri(path).header(IF_NONE_MATCH, &tag);
+    assert_eq!(client.response(again, principal, Body::empty()).await.status(), 304, "it is not sent again");
+    tag
+}
+
+/// Each of eight adds a line to what they have seen, and looks again whenever another was first.
+#[tokio::test]
+async fn of_many_corrections_at_once_none_is_lost() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    let id = CustomerId::mint();
+    let path = format!("/v1/customers/{id}");
+    let who = ada();
+    let (first, second) = tokio::join!(put(&client, id, &who, OPERATOR), put(&client, id, &who, OPERATOR));
+    assert_eq!(first.0 + second.0, 401, "one is new, and the other is the same: {first:?} {second:?}");
+    let add = async |number: u8| loop {
+        let shown = client.response(Request::builder().uri(&path), OPERATOR, Body::empty()).await;
+        let tag = shown.headers()[ETAG].to_str().unwrap().to_owned();
+        let seen = axum::body::to_bytes(shown.into_body(), usize::MAX).await.unwrap();
+        let mut seen: Value = serde_json::from_slice(&seen).unwrap();
+        seen["name"] = json!(format!("{} {number}", seen["name"].as_str().unwrap()));
+        match put_if(&client, id, Some(&tag), &seen, OPERATOR).await {
+            (200, _) => break,
+            (status, problem) => assert_eq!(status, 412, "{problem}"),
+        }
+    };
+    futures::future::join_all((1..=8).map(add)).await;
+    let (_, seen) = client.get(&path, OPERATOR).await;
+    let mut numbers: Vec<&str> = seen["name"].as_str().unwrap().split(' ').skip(2).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6", "7", "8"]);
 }
 
 #[tokio::test]
@@ -39,7 +87,13 @@ async fn a_customer_is_put_shown_and_forgotten_by_themselves_or_an_operator() {
     let mut moved = ada();
     moved["vat_id"] = json!("GB999999973");
     moved["address"] = json!(["Ockham Park", "Surrey"]);
-    assert_eq!(put(&client, id, &moved, own).await, (200, moved.clone()));
+    let (status, problem) = put(&client, id, &moved, own).await;
+    assert_eq!((status, &problem["code"]), (428, &json!("precondition_required")));
+    let tag = tag(&client, &path, own).await;
+    assert_eq!(put_if(&client, id, Some(&tag), &moved, own).await, (200, moved.clone()));
+    assert_eq!(put(&client, id, &moved, own).await, (200, moved.clone()), "nothing is overwritten");
+    let (status, problem) = put_if(&client, id, Some(&tag), &ada(), own).await;
+    assert_eq!((status, &problem["code"]), (412, &json!("precondition_failed")), "it was seen before it was changed");
     for principal in [own, OPERATOR] {
         assert_eq!(client.get(&path, principal).await.1, moved);
     }

@@ -25,7 +25,8 @@ pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The API as a client sees it.
 pub(crate) struct Client {
-    router: Router,
+    pub(crate) router: Router,
+    pub(crate) private_pem: String,
     signer: Signer,
 }
 
@@ -41,7 +42,7 @@ impl Client {
             webhooks: Some(Webhooks::new(SECRET).unwrap()),
             work: TaskTracker::new(),
         }));
-        Self { router, signer: Signer::from_pem(&private).unwrap() }
+        Self { router, signer: Signer::from_pem(&private).unwrap(), private_pem: private }
     }
 
     pub(crate) async fn get(&self, path: &str, principal: Option<Principal>) -> (StatusCode, Value) {

@@ -269,3 +269,35 @@ async fn an_invoice_is_shown_to_its_customer_byte_for_byte_or_as_a_page() {
         }
     }
 }
+
+#[tokio::test]
+async fn everybody_finds_each_of_their_invoices_once_and_an_operator_all() {
+    let (bench, orders) = captured(5).await;
+    bench.tell(&orders.iter().map(Order::confirmed).collect::<Vec<_>>()).await.unwrap();
+    bench.send(&[orders[0].refund()]).await.unwrap();
+    bench.answered(11).await;
+    bench.tell(&[orders[0].cancelled()]).await.unwrap();
+    let client = Client::of(&bench);
+    let pages = async |principal: Principal, limit: u32| {
+        let (mut pages, mut next) = (Vec::new(), String::new());
+        loop {
+            let (status, page) = client.get(&format!("/v1/invoices?limit={limit}{next}"), Some(principal)).await;
+            assert_eq!(status, 200, "{page}");
+            let numbers = page["data"].as_array().unwrap().iter().map(|one| one["number"].as_str().unwrap().to_owned());
+            pages.push(numbers.collect::<Vec<_>>());
+            assert_eq!(page["has_more"], json!(!page["next_cursor"].is_null()));
+            let Some(cursor) = page["next_cursor"].as_str() else { return pages };
+            next = format!("&cursor={cursor}");
+        }
+    };
+    let all = [vec!["INV-5", "INV-4"], vec!["INV-3", "INV-2"], vec!["INV-1", "CN-1"]];
+    assert_eq!(pages(Principal::Operator, 2).await, all);
+    let own = pages(Principal::Customer(orders[0].customer), 100).await;
+    assert_eq!((own.len(), own[0].len(), own[0][1].as_str()), (1, 2, "CN-1"), "{own:?}");
+    assert_eq!(pages(Principal::Customer(orders[1].customer), 1).await.concat().len(), 1);
+    assert_eq!(pages(Principal::Customer(CustomerId::mint()), 1).await, [Vec::<String>::new()]);
+    for query in ["limit=0", "limit=101", "cursor=1", "kind=invoice"] {
+        let (status, problem) = client.get(&format!("/v1/invoices?{query}"), OPERATOR).await;
+        assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("invalid_query")), "{query}");
+    }
+}

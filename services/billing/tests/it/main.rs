@@ -1,6 +1,8 @@
 //! Billing against a real Postgres: batches go to the handler, answers are read from the outbox. No broker.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
+mod bad_input;
 mod bench;
 mod books;
 mod commands;

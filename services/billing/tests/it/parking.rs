@@ -87,3 +87,35 @@ async fn an_operator_resumes_what_is_parked_and_it_is_asked_again() {
     let (status, problem) = client.send(Method::POST, &resume, OPERATOR).await;
     assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("not_parked")));
 }
+
+#[tokio::test]
+async fn an_operator_sees_all_that_is_parked_and_nothing_else() {
+    let bench = Bench::start(WATCHFUL).await;
+    let client = Client::of(&bench);
+    let list = async |rest: &str| {
+        let (status, page) = client.get(&format!("/v1/payments?state=parked{rest}"), OPERATOR).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        page
+    };
+    assert_eq!(list("").await, json!({ "data": [], "has_more": false, "next_cursor": null }));
+    let wrong = [(); 3].map(|()| Order::with("tok_authorize_wrong_amount"));
+    let all: Vec<_> = wrong.iter().chain([&Order::with("tok_ok")]).map(Order::authorize).collect();
+    bench.send(&all).await.unwrap();
+    bench.answered(1).await;
+    let parked = "select count(*) from intent where parked is not null";
+    bench.poll(async || (bench.count(parked).await == 3).then_some(())).await;
+    let first = list("&limit=2").await;
+    assert_eq!((first["data"].as_array().unwrap().len(), &first["has_more"]), (2, &json!(true)));
+    let second = list(&format!("&limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await;
+    assert_eq!(second["has_more"], json!(false));
+    let entries = [first["data"].as_array().unwrap().clone(), second["data"].as_array().unwrap().clone()].concat();
+    let mut ids: Vec<_> = wrong.iter().map(|order| order.id.to_string()).collect();
+    ids.sort_unstable();
+    let seen: Vec<&str> = entries.iter().map(|one| one["order"].as_str().unwrap()).collect();
+    assert_eq!(seen, ids);
+    assert_eq!((&entries[0]["operation"], entries[0]["parked"].is_string()), (&json!("authorize"), true));
+    for query in ["", "?state=captured", "?state=parked&limit=0", "?state=parked&cursor=1"] {
+        let (status, problem) = client.get(&format!("/v1/payments{query}"), OPERATOR).await;
+        assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("invalid_query")), "{query}");
+    }
+}

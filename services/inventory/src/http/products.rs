@@ -3,14 +3,16 @@
 use axum::{
     extract::State,
     http::{StatusCode, header::LOCATION},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use contracts::{Money, Sku};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use web::{
     access::Operator,
+    condition::Condition,
     extract::{Json, Path, Query},
+    page::{Cursor, Limit, List},
     problem::Problem,
 };
 
@@ -50,74 +52,48 @@ pub(super) struct ProductView {
 pub(super) struct Page {
     #[serde(default)]
     limit: Limit,
-    /// The `next_cursor` of the page before.
-    cursor: Option<Sku>,
+    cursor: Option<Cursor<Sku>>,
 }
 
-/// Products on one page: 1 to 200.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "u32")]
-struct Limit(u32);
-
-/// A part of the list, and how to ask for the next.
-#[derive(Serialize)]
-pub(super) struct ProductList {
-    data: Vec<ProductView>,
-    has_more: bool,
-    next_cursor: Option<Sku>,
-}
-
-/// Creates the product, or changes it. Its version grows only if something changed.
+/// Creates the product, or changes it. Its version grows only if something changed. To change one, `If-Match` must say
+/// which state of it.
 pub(super) async fn put(
     State(app): State<App>,
     Operator: Operator,
     Path(sku): Path<Sku>,
+    condition: Condition,
     Json(request): Json<PutProduct>,
 ) -> Result<Response, Problem> {
     let details = Details::from(request).check().map_err(problem::wrong_product)?;
-    Ok(match offer::offer(&app, &sku, &details).await.map_err(problem::store)? {
-        Offer::New(product) => {
-            let location = [(LOCATION, format!("/v1/products/{sku}"))];
-            (StatusCode::CREATED, location, Json(ProductView::from(product))).into_response()
-        }
-        Offer::Changed(product) | Offer::Same(product) => Json(ProductView::from(product)).into_response(),
-    })
+    let (product, is_new) = match offer::offer(&app, &sku, &details, &condition).await.map_err(problem::store)? {
+        Offer::New(product) => (product, true),
+        Offer::Changed(product) | Offer::Same(product) => (product, false),
+        Offer::Unmet(unmet) => return Err(unmet.into()),
+    };
+    let (tag, view) = (product.tag(), Json(ProductView::from(product)));
+    let location = [(LOCATION, format!("/v1/products/{sku}"))];
+    Ok(if is_new { tag.beside((StatusCode::CREATED, location, view)) } else { tag.beside(view) })
 }
 
 /// One product.
-pub(super) async fn show(State(app): State<App>, Path(sku): Path<Sku>) -> Result<Json<ProductView>, Problem> {
+pub(super) async fn show(
+    State(app): State<App>,
+    condition: Condition,
+    Path(sku): Path<Sku>,
+) -> Result<Response, Problem> {
     let product = store::product::find(&app.db, &sku).await.map_err(problem::store)?;
-    product.map(|product| Json(product.into())).ok_or_else(|| problem::unknown_sku(&sku))
+    let product = product.ok_or_else(|| problem::unknown_sku(&sku))?;
+    Ok(condition.show(&product.tag(), Json(ProductView::from(product))))
 }
 
 /// Products, ordered by SKU.
-pub(super) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Result<Json<ProductList>, Problem> {
-    let Page { limit: Limit(limit), cursor } = page;
-    // One more than asked for tells whether there are more.
-    let mut products = store::product::page(&app.db, cursor.as_ref(), limit + 1).await.map_err(problem::store)?;
-    let has_more = products.len() > limit as usize;
-    products.truncate(limit as usize);
-    let next_cursor = products.last().filter(|_| has_more).map(|last| last.sku.clone());
-    let data = products.into_iter().map(ProductView::from).collect();
-    Ok(Json(ProductList { data, has_more, next_cursor }))
-}
-
-impl Limit {
-    const MAX: u32 = 200;
-}
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(50)
-    }
-}
-
-impl TryFrom<u32> for Limit {
-    type Error = String;
-
-    fn try_from(limit: u32) -> Result<Self, String> {
-        if (1..=Self::MAX).contains(&limit) { Ok(Self(limit)) } else { Err(format!("limit is 1 to {}", Self::MAX)) }
-    }
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(Page { limit, cursor }): Query<Page>,
+) -> Result<Json<List<ProductView>>, Problem> {
+    let after = cursor.map(|Cursor(sku)| sku);
+    let found = store::product::page(&app.db, after.as_ref(), limit.and_one()).await.map_err(problem::store)?;
+    Ok(Json(List::of(found, limit, |product| product.sku.clone(), ProductView::from)))
 }
 
 impl From<PutProduct> for Details {

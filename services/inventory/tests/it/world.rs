@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) db: Database,
     app: App,
-    router: Router,
+    pub(crate) router: Router,
     feed: Feed,
     writers: JoinSet<()>,
 }
@@ -161,6 +161,35 @@ impl World {
 
     pub(crate) async fn put_product(&self, sku: &str, details: &Value) -> (StatusCode, Value) {
         self.send(Who::Operator, Method::PUT, &format!("/v1/products/{sku}"), &details.to_string(), None).await
+    }
+
+    /// Changes the product that was seen with this tag.
+    pub(crate) async fn change_product(&self, sku: &str, tag: &str, details: &Value) -> (StatusCode, Value) {
+        let headers = [("if-match", tag)];
+        let (status, _, body) = self.conditional(Method::PUT, sku, &headers, &details.to_string()).await;
+        (status, body)
+    }
+
+    /// A request of an operator about a product, on condition.
+    pub(crate) async fn conditional(
+        &self,
+        method: Method,
+        sku: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, HeaderMap, Value) {
+        let token = token(Who::Operator).unwrap();
+        let request = Request::builder().method(method).uri(format!("/v1/products/{sku}"));
+        let request =
+            request.header("content-type", "application/json").header("authorization", format!("Bearer {token}"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.request(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// What is there, with its tag.
+    pub(crate) async fn tagged(&self, path: &str) -> (String, Value) {
+        let (_, headers, body) = self.send_fully(Who::Operator, Method::GET, path, "", None).await;
+        (headers["etag"].to_str().unwrap().to_owned(), body)
     }
 
     /// Pieces come into LYON.
@@ -347,7 +376,7 @@ pub(crate) fn token(who: Who) -> Option<String> {
     }
 }
 
-fn keys() -> &'static (String, String) {
+pub(crate) fn keys() -> &'static (String, String) {
     static KEYS: OnceLock<(String, String)> = OnceLock::new();
     KEYS.get_or_init(generate_keys)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use web::{
     access::Principal,
     extract::{Json, Path, Query},
+    page::{self, Limit, List},
     problem::Problem,
 };
 
@@ -25,24 +26,11 @@ pub(super) struct Page {
     limit: Limit,
     /// The `next_cursor` of the page before.
     #[serde(default)]
-    cursor: Cursor,
-}
-
-/// Entries on one page: 1 to 200.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "u32")]
-struct Limit(u32);
-
-/// A part of the list, and how to ask for the next.
-#[derive(Debug, Serialize)]
-pub(super) struct EntryList {
-    data: Vec<EntryView>,
-    has_more: bool,
-    next_cursor: Option<Cursor>,
+    cursor: page::Cursor<Cursor>,
 }
 
 #[derive(Debug, Serialize)]
-struct EntryView {
+pub(super) struct EntryView {
     key: String,
     at: Timestamp,
     #[serde(flatten)]
@@ -53,35 +41,18 @@ struct EntryView {
 pub(super) async fn list(
     State(app): State<App>,
     principal: Principal,
-    Query(Page { limit: Limit(limit), cursor }): Query<Page>,
+    Query(Page { limit, cursor: page::Cursor(cursor) }): Query<Page>,
     Path(id): Path<OrderId>,
-) -> Result<Json<EntryList>, Problem> {
+) -> Result<Json<List<EntryView>>, Problem> {
     find(&app, &principal, id).await?;
     let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
     let events = store::orders::events(&mut conn, id).await.map_err(|error| unavailable(&error))?;
     let logs = store::history::logs(&mut conn, id).await.map_err(|error| unavailable(&error))?;
     let Logs { checkout, cancellation } = logs;
-    let (page, next_cursor) = cursor.page(timeline(events, checkout, cancellation), limit as usize);
-    let data = page.into_iter().map(EntryView::from).collect();
-    Ok(Json(EntryList { data, has_more: next_cursor.is_some(), next_cursor }))
-}
-
-impl Limit {
-    const MAX: u32 = 200;
-}
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(50)
-    }
-}
-
-impl TryFrom<u32> for Limit {
-    type Error = String;
-
-    fn try_from(limit: u32) -> Result<Self, String> {
-        if (1..=Self::MAX).contains(&limit) { Ok(Self(limit)) } else { Err(format!("limit is 1 to {}", Self::MAX)) }
-    }
+    let (page, next_cursor) = cursor.page(timeline(events, checkout, cancellation), limit.get());
+    let (data, has_more) = (page.into_iter().map(EntryView::from).collect(), next_cursor.is_some());
+    let next_cursor = next_cursor.map(|next| page::Cursor(next).to_string());
+    Ok(Json(List { data, has_more, next_cursor }))
 }
 
 impl From<Entry> for EntryView {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use contracts::{
-    Currency, Message, Money, OrderId, ShipmentId,
+    Currency, CustomerId, Message, Money, OrderId, ShipmentId,
     order::{CancelReason, OrderEvent, OrderLine},
 };
 use jiff::Timestamp;
@@ -142,6 +142,56 @@ pub(crate) async fn all(conn: &mut PgConnection, ids: &[OrderId]) -> sqlx::Resul
                 placed_at as "placed_at: _", updated_at as "updated_at: _"
          from orders where id = any($1)"#,
         &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Order::try_from).collect()
+}
+
+/// At most `limit` orders of `customer`, those placed last first, behind `before`; those of one status, if it says.
+pub(crate) async fn of_customer(
+    conn: &mut PgConnection,
+    customer: CustomerId,
+    status: Option<&str>,
+    before: Option<OrderId>,
+    limit: u32,
+) -> sqlx::Result<Vec<Order>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- orders::of_customer
+         select id, customer_id, status, cancel_reason as "cancel_reason: _", version, lines as "lines: _",
+                total_amount, total_currency, shipments as "shipments: _", cancellation_refused,
+                placed_at as "placed_at: _", updated_at as "updated_at: _"
+         from orders where customer_id = $1 and id < $2 and ($3::text is null or status = $3)
+         order by id desc limit $4"#,
+        customer.as_uuid(),
+        before.map_or(Uuid::max(), OrderId::as_uuid),
+        status,
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Order::try_from).collect()
+}
+
+/// The same of all customers. Looks at each order on the way: an index by status would cost each order an entry more at
+/// every step.
+pub(crate) async fn of_everybody(
+    conn: &mut PgConnection,
+    status: Option<&str>,
+    before: Option<OrderId>,
+    limit: u32,
+) -> sqlx::Result<Vec<Order>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- orders::of_everybody
+         select id, customer_id, status, cancel_reason as "cancel_reason: _", version, lines as "lines: _",
+                total_amount, total_currency, shipments as "shipments: _", cancellation_refused,
+                placed_at as "placed_at: _", updated_at as "updated_at: _"
+         from orders where id < $1 and ($2::text is null or status = $2) order by id desc limit $3"#,
+        before.map_or(Uuid::max(), OrderId::as_uuid),
+        status,
+        i64::from(limit),
     )
     .fetch_all(conn)
     .await?;

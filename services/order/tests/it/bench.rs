@@ -31,6 +31,7 @@ use crate::{
 pub(super) struct Bench {
     pub(super) app: App,
     pub(super) signer: Signer,
+    pub(super) private_pem: String,
     pub(super) queue: Mutex<Option<Queue>>,
     pub(super) customer: CustomerId,
     /// The outbox up to here was looked at.
@@ -52,6 +53,7 @@ impl Bench {
         let bench = Self {
             app,
             signer: Signer::from_pem(&private).unwrap(),
+            private_pem: private,
             queue: Mutex::new(Some(queue)),
             customer: CustomerId::mint(),
             read: Mutex::new(0),
@@ -65,7 +67,7 @@ impl Bench {
         let (committer, queue) = Committer::new();
         let app = App { committer, settled: <std::sync::Arc<Settled>>::default(), ..self.app.clone() };
         let (signer, queue, read) = (self.signer.clone(), Mutex::new(Some(queue)), Mutex::new(0));
-        Self { app, signer, queue, customer: self.customer, read }
+        Self { app, signer, private_pem: self.private_pem.clone(), queue, customer: self.customer, read }
     }
 
     pub(super) fn db(&self) -> &PgPool {

@@ -6,13 +6,16 @@
     reason = "tests ask the database what no service asks, and watch their own tasks"
 )]
 
+mod access;
 mod answering;
+mod bad_input;
 mod bench;
 mod cancelling;
 mod catalogue;
 mod deadlines;
 mod history;
 mod http;
+mod listing;
 mod past;
 mod placing;
 mod rebuilding;

@@ -1,0 +1,98 @@
+//! The description of an API (OpenAPI 3.1), made from its handlers, and the page that shows it.
+//!
+//! A handler says what it takes, and what it gives when all is well. What it answers otherwise is the same for all and is
+//! said once, here: a [`Problem`](crate::problem::Problem).
+
+use axum::Router;
+use utoipa::{
+    IntoParams, PartialSchema,
+    openapi::{
+        ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
+        ResponseBuilder, SecurityRequirement, Type,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    condition::Condition,
+    extract::{IdempotencyKey, Prefer},
+    problem::{Body, FieldError, MEDIA_TYPE},
+};
+
+/// How an API is called that needs a token: all do whose operation does not say otherwise.
+const TOKEN: &str = "token";
+/// The name of the answer that is no success.
+const PROBLEM: &str = "Problem";
+
+/// The routes of the API called `title`, none yet; those that are added are described as well.
+pub fn api<S: Clone + Send + Sync + 'static>(title: &str, description: &str) -> OpenApiRouter<S> {
+    let info = InfoBuilder::new().title(title).version("1").description(Some(description)).build();
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))).build();
+    let problem = ResponseBuilder::new().description("Why not. Decide by `code`.").content(MEDIA_TYPE, content);
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let components = ComponentsBuilder::new()
+        .schema(PROBLEM, Body::schema())
+        .schema("FieldError", FieldError::schema())
+        .response(PROBLEM, problem)
+        .security_scheme(TOKEN, SecurityScheme::Http(bearer))
+        .build();
+    let document = OpenApiBuilder::new().info(info).components(Some(components));
+    let needs_token = SecurityRequirement::new(TOKEN, [] as [&str; 0]);
+    OpenApiRouter::with_openapi(document.security(Some([needs_token])).build())
+}
+
+/// The router of `api`, and its description, in which each operation may answer with a problem.
+pub fn split<S: Clone + Send + Sync + 'static>(api: OpenApiRouter<S>) -> (Router<S>, OpenApi) {
+    let (router, mut document) = api.split_for_parts();
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let problem = RefOr::Ref(Ref::from_response_name(PROBLEM));
+        operation.responses.responses.insert("default".to_owned(), problem);
+    }
+    (router, document)
+}
+
+/// `document` for programs at `/openapi.json`, and for people at `/docs`. Open to everybody, for the code is.
+pub fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
+    SwaggerUi::new("/docs").url("/openapi.json", document).into()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+fn header(name: &str, required: Required, description: &str) -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String).build();
+    let header = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(required);
+    header.description(Some(description)).schema(Some(text)).build()
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let text = text.min_length(Some(1)).max_length(Some(Self::MAX_LEN)).pattern(Some("^[!-~]+$")).build();
+        let key = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
+        let description = "Names the request: repeated with the same key it has no second effect, and gets the first \
+                           answer with `Idempotency-Replayed: true`. Another request with the same key is refused.";
+        vec![key.required(Required::True).description(Some(description)).schema(Some(text)).build()]
+    }
+}
+
+impl IntoParams for Prefer {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "`wait=N`: answer once the outcome is known, or after N seconds, 30 at most.";
+        vec![header("Prefer", Required::False, description)]
+    }
+}
+
+impl IntoParams for Condition {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            header("If-Match", Required::False, "The `ETag` of the state that is to be changed."),
+            header("If-None-Match", Required::False, "The `ETag` of the state that the client has."),
+        ]
+    }
+}

@@ -1,0 +1,114 @@
+//! `GET /v1/orders`: a customer's own orders, or everybody's; the latest first.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use contracts::{CustomerId, Money, OrderId, order::CancelReason};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use web::{
+    access::Principal,
+    extract::{Json, Query},
+    page::{Cursor, Limit, List},
+    problem::Problem,
+};
+
+use super::unavailable;
+use crate::{App, order::Order, reference::Reference, store};
+
+/// Which part of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    #[serde(default)]
+    limit: Limit,
+    /// The `next_cursor` of the page before.
+    cursor: Option<Cursor<OrderId>>,
+    /// Only orders that are so now.
+    status: Option<StatusName>,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StatusName {
+    Pending,
+    Confirmed,
+    PartlyShipped,
+    Shipped,
+    Cancelled,
+}
+
+/// An order in a list: what is in it, and what happened to it, is shown at its own address.
+#[derive(Debug, Serialize)]
+pub(super) struct OrderSummary {
+    id: OrderId,
+    /// Whose it is.
+    customer: CustomerId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Reference>,
+    version: u32,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<CancelReason>,
+    total: Money,
+    placed_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// A customer's own orders; an operator gets those of all.
+pub(super) async fn orders(
+    State(app): State<App>,
+    principal: Principal,
+    Query(Page { limit, cursor, status }): Query<Page>,
+) -> Result<Json<List<OrderSummary>>, Problem> {
+    let (before, status) = (cursor.map(|Cursor(id)| id), status.map(StatusName::as_str));
+    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    let found = match principal {
+        Principal::Customer(customer) => {
+            store::orders::of_customer(&mut conn, customer, status, before, limit.and_one()).await
+        }
+        Principal::Operator => store::orders::of_everybody(&mut conn, status, before, limit.and_one()).await,
+    };
+    let found = found.map_err(|error| unavailable(&error))?;
+    let ids: Vec<OrderId> = found.iter().map(|order| order.id).collect();
+    let named = store::references::of_orders(&mut conn, &ids).await.map_err(|error| unavailable(&error))?;
+    let mut named: HashMap<OrderId, Reference> = named.into_iter().collect();
+    Ok(Json(List::of(
+        found,
+        limit,
+        |order| order.id,
+        |order| {
+            let reference = named.remove(&order.id);
+            OrderSummary::of(order, reference)
+        },
+    )))
+}
+
+impl StatusName {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+            Self::PartlyShipped => "partly_shipped",
+            Self::Shipped => "shipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl OrderSummary {
+    fn of(order: Order, reference: Option<Reference>) -> Self {
+        Self {
+            id: order.id,
+            customer: order.customer,
+            reference,
+            version: order.version,
+            status: order.status.as_str(),
+            cancel_reason: order.status.cancel_reason().cloned(),
+            total: order.total,
+            placed_at: order.placed_at,
+            updated_at: order.updated_at,
+        }
+    }
+}
