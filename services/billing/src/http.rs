@@ -13,15 +13,17 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use contracts::{CommandId, CustomerId, Money, OrderId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::clock::Clock;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 use web::access::{Operator, Principal, Verifier};
 use web::extract::{Json, Path, Query};
+use web::openapi;
 use web::problem::Problem;
 
 use crate::problem;
@@ -56,25 +58,29 @@ impl FromRef<Api> for Verifier {
     }
 }
 
-/// Every route of this service but the health checks.
+/// Every route of this service but the health checks, and its description.
 pub fn router(api: Api) -> Router {
+    let (router, document) = openapi::split(description());
+    router.with_state(api).merge(openapi::routes(document))
+}
+
+fn description() -> OpenApiRouter<Api> {
+    let from_the_provider = OpenApiRouter::new().routes(routes!(webhooks::receive));
     // Customers are named here.
-    let private = Router::new()
-        .route("/v1/customers/{customer}", put(customers::put).get(customers::show).delete(customers::erase))
-        .route("/v1/invoices", get(invoices::page))
-        .route("/v1/invoices/{number}", get(invoices::show))
-        .route("/v1/orders/{order}/invoices", get(invoices::list))
-        .layer(map_response(uncached));
-    Router::new()
-        .merge(private)
-        .route("/v1/payments", get(parked::list))
-        .route("/v1/payments/{order}", get(show_payment))
-        .route("/v1/payments/{order}/resume", post(resume))
-        .route("/v1/payments/{order}/republish", post(republish::payment))
-        .route("/v1/payments/{order}/refunds", post(refunds::request).get(refunds::list))
-        .route("/v1/ledger/accounts", get(list_accounts))
-        .route("/v1/provider/webhooks", post(webhooks::receive).layer(DefaultBodyLimit::max(webhooks::LARGEST)))
-        .with_state(api)
+    let private = OpenApiRouter::new()
+        .routes(routes!(customers::put, customers::show, customers::erase))
+        .routes(routes!(invoices::page))
+        .routes(routes!(invoices::show))
+        .routes(routes!(invoices::list));
+    openapi::api("Billing", "Payments, refunds, invoices, the ledger, and who customers are.")
+        .routes(routes!(parked::list))
+        .routes(routes!(show_payment))
+        .routes(routes!(resume))
+        .routes(routes!(republish::payment))
+        .routes(routes!(refunds::request, refunds::list))
+        .routes(routes!(list_accounts))
+        .merge(private.layer(map_response(uncached)))
+        .merge(from_the_provider.layer(DefaultBodyLimit::max(webhooks::LARGEST)))
 }
 
 /// Nobody on the way keeps the answer.
@@ -84,6 +90,13 @@ async fn uncached(mut answer: Response) -> Response {
 }
 
 /// The payment of an order: to its customer what they paid, to an operator all but the token.
+#[utoipa::path(
+    get,
+    path = "/v1/payments/{order}",
+    params(("order" = OrderId, Path, description = "The order that is paid for.")),
+    responses((status = 200, description = "The payment; a customer does not see how it is dealt with.",
+               body = OperatorView))
+)]
 async fn show_payment(
     State(api): State<Api>,
     principal: Principal,
@@ -105,6 +118,12 @@ async fn show_payment(
 }
 
 /// An operator has spoken with the provider: what is parked is asked again.
+#[utoipa::path(
+    post,
+    path = "/v1/payments/{order}/resume",
+    params(("order" = OrderId, Path, description = "The order that is paid for.")),
+    responses((status = 202, description = "It is asked again."))
+)]
 async fn resume(State(api): State<Api>, _: Operator, Path(order): Path<OrderId>) -> Result<Response, Problem> {
     let resumed = intents::resume(&api.pool, order).await.map_err(problem::store)?;
     if resumed == 0 {
@@ -116,13 +135,20 @@ async fn resume(State(api): State<Api>, _: Operator, Path(order): Path<OrderId>)
 }
 
 /// Up to when the ledger is read; without it, to its end.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct AsOf {
     as_of: Option<Timestamp>,
 }
 
 /// The trial balance: what each account holds, or held. Debits and credits are equal in each currency.
+#[utoipa::path(
+    get,
+    path = "/v1/ledger/accounts",
+    params(AsOf),
+    responses((status = 200, description = "Every account that was ever posted to.", body = Accounts))
+)]
 async fn list_accounts(
     State(api): State<Api>,
     _: Operator,
@@ -133,7 +159,8 @@ async fn list_accounts(
 }
 
 /// A payment, as its customer sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Payment)]
 struct PaymentView {
     order: OrderId,
     state: &'static str,
@@ -144,21 +171,26 @@ struct PaymentView {
 }
 
 /// A payment, as an operator sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WholePayment)]
 struct OperatorView {
     #[serde(flatten)]
     payment: PaymentView,
     customer: Option<CustomerId>,
+    #[schema(required = false)]
     commands: Vec<CommandView>,
     /// The command that is impossible and keeps the others waiting.
     stuck: Option<CommandId>,
+    #[schema(required = false)]
     intents: Vec<IntentView>,
     /// How often the payment was written.
+    #[schema(required = false)]
     version: i32,
 }
 
 /// What became of a command.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Command)]
 struct CommandView {
     command: CommandId,
     kind: Kind,
@@ -170,7 +202,8 @@ struct CommandView {
 }
 
 /// What the provider is being asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Intent)]
 struct IntentView {
     operation: String,
     key: String,
@@ -181,13 +214,14 @@ struct IntentView {
     parked: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Accounts {
     accounts: Vec<AccountView>,
 }
 
 /// What an account holds in one currency, at one rate of VAT where that makes a difference. Unit: minor units.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 struct AccountView {
     account: String,
     currency: String,

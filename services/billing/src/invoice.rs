@@ -9,6 +9,7 @@
 //! Its JSON is the invoice: those bytes are stored, hashed and handed out. The page that people print is
 //! [made](crate::page) from them alone.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,6 +20,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::customer::Customer;
 use crate::fault::Fault;
@@ -26,7 +29,7 @@ use crate::state::State;
 use crate::terms::Terms;
 
 /// An invoice or a credit note. Amounts are minor units of its currency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Invoice {
     /// Its number.
     pub number: Number,
@@ -44,6 +47,7 @@ pub struct Invoice {
     /// When the goods were paid for and made over.
     pub supplied_on: Date,
     /// Of all amounts.
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$", example = "EUR")]
     pub currency: Currency,
     /// What was sold. Of a credit note nothing: it corrects sums.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -55,7 +59,8 @@ pub struct Invoice {
 }
 
 /// A line of an invoice.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = InvoiceLine)]
 pub struct Line {
     /// What.
     pub sku: Sku,
@@ -76,7 +81,7 @@ pub struct Line {
 }
 
 /// The sums at one rate of VAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tax {
     /// At which rate.
     pub vat_rate: VatRate,
@@ -89,7 +94,7 @@ pub struct Tax {
 }
 
 /// The sums of all rates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Total {
     /// Without VAT.
     pub net: i64,
@@ -100,7 +105,7 @@ pub struct Total {
 }
 
 /// Seller or buyer. `Debug` shows nothing of either.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Party {
     /// Of a person or a company.
     pub name: String,
@@ -331,6 +336,18 @@ impl Series {
             Self::Invoice => "INV-",
             Self::CreditNote => "CN-",
         }
+    }
+}
+
+impl PartialSchema for Number {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(INV|CN)-[1-9][0-9]*$")).build().into()
+    }
+}
+
+impl ToSchema for Number {
+    fn name() -> Cow<'static, str> {
+        "InvoiceNumber".into()
     }
 }
 

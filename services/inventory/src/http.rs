@@ -6,23 +6,27 @@ mod republish;
 mod shipments;
 mod stock;
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use axum::Router;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use web::openapi;
 
 use crate::App;
 
-/// Every route, by who may use it: products everybody, stock any principal, the rest operators.
+/// Every route, and its description.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/v1/products", get(products::list))
-        .route("/v1/products/{sku}", get(products::show).put(products::put))
-        .route("/v1/stock/{sku}", get(stock::show))
-        .route("/v1/stock/{sku}/receipts", post(stock::receive))
-        .route("/v1/shipments", post(shipments::ship))
-        .route("/v1/holds/{order}", get(holds::show))
-        .route("/v1/holds/{order}/republish", post(republish::hold))
-        .route("/v1/products/{sku}/republish", post(republish::product))
-        .with_state(app)
+    let (router, document) = openapi::split(api());
+    router.with_state(app).merge(openapi::routes(document))
+}
+
+/// By who may use it: products everybody, stock any principal, the rest operators.
+fn api() -> OpenApiRouter<App> {
+    openapi::api("Inventory", "Products and their prices, stock in warehouses, and what leaves them.")
+        .routes(routes!(products::list))
+        .routes(routes!(products::show, products::put))
+        .routes(routes!(stock::show))
+        .routes(routes!(stock::receive))
+        .routes(routes!(shipments::ship))
+        .routes(routes!(holds::show))
+        .routes(routes!(republish::hold))
+        .routes(routes!(republish::product))
 }

@@ -6,6 +6,7 @@ use contracts::{Sku, Warehouse};
 use jiff::Timestamp;
 use messaging::mongo::Transaction;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     request::{Done, Outcome, Request, RequestError, RequestId},
@@ -33,8 +34,9 @@ pub(crate) struct Receipt {
 }
 
 /// How many pieces come in at once: 1 to 1,000,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]
+#[schema(value_type = u32, minimum = 1, maximum = 1_000_000)]
 pub(crate) struct Pieces(u32);
 
 /// The number is too small or too large.

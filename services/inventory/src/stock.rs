@@ -11,6 +11,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use contracts::{OrderId, Sku, Warehouse, inventory::StockLine};
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{receive::Receipt, request::RequestId};
 
@@ -55,7 +56,7 @@ pub(crate) fn total(warehouses: &Warehouses) -> Level {
 }
 
 /// Pieces of one SKU that are held in one warehouse. A hold has one at most per SKU and warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Pick {
     pub(crate) sku: Sku,
     pub(crate) warehouse: Warehouse,

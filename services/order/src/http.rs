@@ -11,16 +11,18 @@ use axum::{
     extract::{FromRef, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use contracts::{Money, OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 use web::{
     access::{Principal, Verifier},
     extract::{IdempotencyKey, Json, Path, Prefer, Query},
+    openapi,
     problem::{Problem, types},
 };
 
@@ -35,16 +37,20 @@ use crate::{
     republish, store,
 };
 
-/// Every route of this service.
+/// Every route of this service, and its description.
 pub(crate) fn routes(app: App) -> Router {
-    Router::new()
-        .route("/v1/orders", post(place_order).get(list::orders))
-        .route("/v1/orders/{id}", get(show_order))
-        .route("/v1/orders/{id}/cancellation", post(cancel_order))
-        .route("/v1/orders/{id}/events", get(events::list))
-        .route("/v1/orders/{id}/republish", post(republish::order))
-        .route("/v1/orders/rebuild", post(rebuild::orders))
-        .with_state(app)
+    let (router, document) = openapi::split(api());
+    router.with_state(app).merge(openapi::routes(document))
+}
+
+fn api() -> OpenApiRouter<App> {
+    openapi::api("Orders", "Takes orders, and shows them as they are and were.")
+        .routes(routes!(place_order, list::orders))
+        .routes(routes!(show_order))
+        .routes(routes!(cancel_order))
+        .routes(routes!(events::list))
+        .routes(routes!(republish::order))
+        .routes(routes!(rebuild::orders))
 }
 
 impl FromRef<App> for Verifier {
@@ -53,9 +59,11 @@ impl FromRef<App> for Verifier {
     }
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PlaceOrder {
+    /// Each SKU once.
+    #[schema(min_items = 1, max_items = 100)]
     lines: Vec<Line>,
     payment_token: PaymentToken,
     /// What the customer calls the order. No two of theirs are called the same.
@@ -63,8 +71,9 @@ struct PlaceOrder {
     reference: Option<Reference>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WantedLine)]
 struct Line {
     sku: Sku,
     quantity: Quantity,
@@ -74,6 +83,16 @@ struct Line {
 }
 
 /// Places an order. A repetition with the same key gets the first answer.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    params(IdempotencyKey, Prefer),
+    request_body = PlaceOrder,
+    responses((status = 202, description = "Placed. Whether it is confirmed shows later, or at once with `Prefer`.",
+               body = Accepted, headers(("Location" = String, description = "The order's address."),
+               ("Idempotency-Replayed" = String, description = "`true` if this is the answer of an earlier request."),
+               ("Preference-Applied" = String, description = "How long was waited, if that was wished."))))
+)]
 async fn place_order(
     State(app): State<App>,
     principal: Principal,
@@ -116,15 +135,24 @@ async fn settled(app: &App, placed: Placed, at_most: Duration) -> Result<Option<
 }
 
 /// Which state of an order is asked for: as it is now if neither is given.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Past {
     /// RFC 3339. One that is still to come shows what there is now.
     as_of: Option<Timestamp>,
+    /// The number of the last event that counts.
+    #[param(value_type = Option<u32>, minimum = 1)]
     version: Option<NonZeroU32>,
 }
 
 /// Shows an order as it is now or as it was, to its customer or to an operator.
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}",
+    params(("id" = OrderId, Path, description = "The order."), Past, Prefer),
+    responses((status = 200, description = "The order.", body = OrderView))
+)]
 async fn show_order(
     State(app): State<App>,
     principal: Principal,
@@ -152,6 +180,12 @@ async fn show_order(
 }
 
 /// Has an order cancelled, if it still can be. It is when all is undone; to ask again is harmless.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{id}/cancellation",
+    params(("id" = OrderId, Path, description = "The order.")),
+    responses((status = 202, description = "It is cancelled, or will be.", body = OrderView))
+)]
 async fn cancel_order(
     State(app): State<App>,
     principal: Principal,
@@ -202,7 +236,7 @@ fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Resu
 }
 
 /// The answer to a placed order. Without `Prefer: wait` it is the same at every repetition.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Accepted {
     id: OrderId,
     version: u32,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use contracts::{OrderId, order::OrderEvent};
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use web::{
     access::Operator,
@@ -19,15 +20,16 @@ use crate::{App, http, order::Order, store};
 const PAGE: i64 = 1_000;
 
 /// Where to go on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
     /// The `next` of the page before.
     after: Option<OrderId>,
 }
 
 /// What one page has come to.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Rebuilt {
     /// How many streams were folded.
     pub(crate) folded: usize,
@@ -40,13 +42,19 @@ pub(crate) struct Rebuilt {
 }
 
 /// A stream that cannot be folded.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Broken {
     pub(crate) order: OrderId,
     pub(crate) reason: String,
 }
 
 /// Folds the next page of streams anew.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/rebuild",
+    params(Page),
+    responses((status = 200, description = "What one page has come to.", body = Rebuilt))
+)]
 pub(crate) async fn orders(
     State(app): State<App>,
     Operator: Operator,

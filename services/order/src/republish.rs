@@ -7,6 +7,7 @@ use messaging::{Outgoing, postgres::outbox};
 use serde::Serialize;
 use service::message::outgoing;
 use tokio_util::task::TaskTracker;
+use utoipa::ToSchema;
 use web::{
     access::Operator,
     extract::{Json, Path},
@@ -16,12 +17,18 @@ use web::{
 use crate::{App, http, store};
 
 /// What was sent again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Republished {
     messages: usize,
 }
 
 /// Sends the events of an order again.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{id}/republish",
+    params(("id" = OrderId, Path, description = "The order.")),
+    responses((status = 202, description = "They are on their way.", body = Republished))
+)]
 pub(crate) async fn order(
     State(app): State<App>,
     Operator: Operator,

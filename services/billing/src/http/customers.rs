@@ -17,6 +17,16 @@ use crate::store::customers::{self, Erased, Put};
 
 /// States who a customer is, or corrects it; to correct it, `If-Match` must say which state. Invoices that are issued stay
 /// as they are.
+#[utoipa::path(
+    put,
+    path = "/v1/customers/{customer}",
+    params(("customer" = CustomerId, Path, description = "The customer."), Condition),
+    request_body = Customer,
+    responses((status = 200, description = "It is like this now.", body = Customer,
+               headers(("ETag" = String, description = "Its state."))),
+              (status = 201, description = "It was not known before.", body = Customer,
+               headers(("ETag" = String, description = "Its state."), ("Location" = String, description = "Its address."))))
+)]
 pub(super) async fn put(
     State(api): State<Api>,
     principal: Principal,
@@ -44,6 +54,14 @@ pub(super) async fn put(
 }
 
 /// Shows who a customer is.
+#[utoipa::path(
+    get,
+    path = "/v1/customers/{customer}",
+    params(("customer" = CustomerId, Path, description = "The customer."), Condition),
+    responses((status = 200, description = "Who it is.", body = Customer,
+               headers(("ETag" = String, description = "Its state."))),
+              (status = 304, description = "It is as the client has it."))
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     principal: Principal,
@@ -57,6 +75,12 @@ pub(super) async fn show(
 }
 
 /// Forgets who a customer is. Their invoices stay, for the law wants them kept; their orders know an id that says nothing.
+#[utoipa::path(
+    delete,
+    path = "/v1/customers/{customer}",
+    params(("customer" = CustomerId, Path, description = "The customer.")),
+    responses((status = 204, description = "Nothing is known of them any more."))
+)]
 pub(super) async fn erase(
     State(api): State<Api>,
     principal: Principal,

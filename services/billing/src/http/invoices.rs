@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::OrderId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use web::access::Principal;
 use web::extract::{Json, Path, Query};
 use web::page::{Cursor, Limit};
@@ -19,7 +20,8 @@ use crate::store::payments;
 use crate::{page, problem};
 
 /// One invoice or credit note.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InvoiceSummary)]
 pub(super) struct View {
     number: Number,
     kind: &'static str,
@@ -34,12 +36,20 @@ pub(super) struct View {
     sha256: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Invoices {
     invoices: Vec<View>,
 }
 
 /// An invoice or a credit note; as a page to who prefers that.
+#[utoipa::path(
+    get,
+    path = "/v1/invoices/{number}",
+    params(("number" = Number, Path, description = "Its number.")),
+    responses((status = 200, description = "The invoice: as JSON, byte for byte as it is stored, or as a page.",
+               content((Invoice = "application/json"), (String = "text/html")),
+               headers(("ETag" = String, description = "SHA-256 of its bytes."))))
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     principal: Principal,
@@ -66,6 +76,12 @@ pub(super) async fn show(
 }
 
 /// The invoice of an order, then its credit notes as they were issued. Empty as long as none is.
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{order}/invoices",
+    params(("order" = OrderId, Path, description = "The order.")),
+    responses((status = 200, description = "All of the order.", body = Invoices))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     principal: Principal,
@@ -83,16 +99,26 @@ pub(super) async fn list(
 }
 
 /// Which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     #[serde(default)]
+    #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<Number>>,
 }
 
 /// A customer's own invoices and credit notes, or, for an operator, everybody's.
+#[utoipa::path(
+    get,
+    path = "/v1/invoices",
+    params(Page),
+    responses((status = 200, description = "A page of the list: invoices and then credit notes, of each the latest first.",
+               body = web::page::List<View>))
+)]
 pub(super) async fn page(
     State(api): State<Api>,
     principal: Principal,

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use contracts::OrderId;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use web::access::Operator;
 use web::extract::{Json, Query};
 use web::page::{Cursor, Limit, List};
@@ -13,19 +14,23 @@ use crate::problem;
 use crate::store::intents::{self, Parked};
 
 /// Which payments, and which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     /// Payments are listed when something is to be done about them, and only then.
     #[serde(rename = "state")]
+    #[param(inline)]
     _state: Listed,
     #[serde(default)]
+    #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<(OrderId, String, i32)>>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Listed {
     /// The provider said what cannot be booked; see `POST /v1/payments/{order}/resume`.
@@ -33,7 +38,8 @@ enum Listed {
 }
 
 /// What the provider is not asked for until an operator has looked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ParkedPayment)]
 pub(super) struct ParkedView {
     order: OrderId,
     operation: String,
@@ -45,6 +51,12 @@ pub(super) struct ParkedView {
 }
 
 /// Everything that waits for an operator.
+#[utoipa::path(
+    get,
+    path = "/v1/payments",
+    params(Page),
+    responses((status = 200, description = "A page of the list.", body = List<ParkedView>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     _: Operator,

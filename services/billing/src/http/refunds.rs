@@ -8,6 +8,7 @@ use contracts::vat::Taxed;
 use contracts::{Money, OrderId};
 use serde::{Deserialize, Serialize};
 use service::crash_point;
+use utoipa::ToSchema;
 use web::access::Operator;
 use web::extract::{IdempotencyKey, Json, Path};
 use web::problem::Problem;
@@ -19,21 +20,24 @@ use crate::refund::{Refund, RefundState, Requested};
 use crate::store::{invoices, payments, refunds};
 
 /// How much to return.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WantedRefund)]
 pub(super) struct Request {
     amount: Money,
 }
 
 /// A refund as it was asked for: the same whenever the request is repeated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedRefund)]
 struct Accepted {
     order: OrderId,
     number: u32,
     amount: Money,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Refund)]
 struct View {
     number: u32,
     amount: Money,
@@ -43,12 +47,21 @@ struct View {
     decline_code: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Refunds {
     refunds: Vec<View>,
 }
 
 /// Takes in a refund.
+#[utoipa::path(
+    post,
+    path = "/v1/payments/{order}/refunds",
+    params(("order" = OrderId, Path, description = "The order that was paid for."), IdempotencyKey),
+    request_body = Request,
+    responses((status = 202, description = "It is asked for.", body = Accepted,
+               headers(("Location" = String, description = "Where to see what became of it."),
+               ("Idempotency-Replayed" = String, description = "`true` if this is the answer of an earlier request."))))
+)]
 pub(super) async fn request(
     State(api): State<Api>,
     _: Operator,
@@ -90,6 +103,12 @@ async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<
 }
 
 /// Every refund of a payment, and what became of it.
+#[utoipa::path(
+    get,
+    path = "/v1/payments/{order}/refunds",
+    params(("order" = OrderId, Path, description = "The order that is paid for.")),
+    responses((status = 200, description = "All of the payment.", body = Refunds))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     _: Operator,

@@ -9,6 +9,7 @@ use messaging::Outgoing;
 use messaging::postgres::outbox;
 use serde::Serialize;
 use service::message::outgoing;
+use utoipa::ToSchema;
 use web::access::Operator;
 use web::extract::{Json, Path};
 use web::problem::Problem;
@@ -18,12 +19,18 @@ use crate::problem;
 use crate::store::payments;
 
 /// What was sent again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Republished {
     messages: usize,
 }
 
 /// Sends the answers about a payment again.
+#[utoipa::path(
+    post,
+    path = "/v1/payments/{order}/republish",
+    params(("order" = OrderId, Path, description = "The order that is paid for.")),
+    responses((status = 202, description = "They are on their way.", body = Republished))
+)]
 pub(super) async fn payment(
     State(api): State<Api>,
     _: Operator,

@@ -16,6 +16,13 @@ pub(super) const LARGEST: usize = 16 * 1024;
 
 /// Takes in a hint that something is decided: the provider is asked about it now. What is not about an open intent
 /// changes nothing, and the provider need not send it again.
+#[utoipa::path(
+    post,
+    path = "/v1/provider/webhooks",
+    request_body(content = String, content_type = "application/json", description = "Signed as Standard Webhooks say."),
+    responses((status = 204, description = "It is heard.")),
+    security(())
+)]
 pub(super) async fn receive(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Problem> {
     let webhooks = api.webhooks.as_ref().ok_or_else(problem::no_webhooks)?;
     let hint = webhooks.read(&headers, &body).map_err(|refused| {

@@ -70,3 +70,9 @@ async fn every_route_is_in_the_list() {
     let (_bench, client, operations) = billing().await;
     doors(&client).are_all(&operations).await;
 }
+
+#[tokio::test]
+async fn every_operation_is_described_and_no_other() {
+    let (_bench, client, operations) = billing().await;
+    doors(&client).are_described(&operations).await;
+}

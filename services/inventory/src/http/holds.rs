@@ -7,6 +7,7 @@ use contracts::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 use web::{
     access::Operator,
     extract::{Json, Path},
@@ -22,7 +23,8 @@ use crate::{
 };
 
 /// What inventory knows of an order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hold)]
 pub(super) struct HoldView {
     order: OrderId,
     state: &'static str,
@@ -36,7 +38,8 @@ pub(super) struct HoldView {
 }
 
 /// A command, and what was answered to it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Command)]
 struct CommandView {
     id: CommandId,
     answer: &'static str,
@@ -46,6 +49,12 @@ struct CommandView {
 }
 
 /// The hold of one order.
+#[utoipa::path(
+    get,
+    path = "/v1/holds/{order}",
+    params(("order" = OrderId, Path, description = "The order.")),
+    responses((status = 200, description = "The hold.", body = HoldView))
+)]
 pub(super) async fn show(
     State(app): State<App>,
     Operator: Operator,

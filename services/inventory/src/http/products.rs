@@ -8,6 +8,7 @@ use axum::{
 use contracts::{Money, Sku};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use web::{
     access::Operator,
     condition::Condition,
@@ -23,8 +24,9 @@ use crate::{
 };
 
 /// The whole state of a product, as an operator wants it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ProductDetails)]
 pub(super) struct PutProduct {
     name: String,
     description: String,
@@ -34,7 +36,8 @@ pub(super) struct PutProduct {
     vat_rate: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Product)]
 pub(super) struct ProductView {
     sku: Sku,
     version: u32,
@@ -47,16 +50,30 @@ pub(super) struct ProductView {
 }
 
 /// Which part of the list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     #[serde(default)]
+    #[param(inline)]
     limit: Limit,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<Sku>>,
 }
 
 /// Creates the product, or changes it. Its version grows only if something changed. To change one, `If-Match` must say
 /// which state of it.
+#[utoipa::path(
+    put,
+    path = "/v1/products/{sku}",
+    params(("sku" = Sku, Path, description = "The product."), Condition),
+    request_body = PutProduct,
+    responses((status = 200, description = "It is like this now.", body = ProductView,
+               headers(("ETag" = String, description = "Its state."))),
+              (status = 201, description = "It is created.", body = ProductView,
+               headers(("ETag" = String, description = "Its state."), ("Location" = String, description = "Its address."))))
+)]
 pub(super) async fn put(
     State(app): State<App>,
     Operator: Operator,
@@ -76,6 +93,15 @@ pub(super) async fn put(
 }
 
 /// One product.
+#[utoipa::path(
+    get,
+    path = "/v1/products/{sku}",
+    params(("sku" = Sku, Path, description = "The product."), Condition),
+    responses((status = 200, description = "The product.", body = ProductView,
+               headers(("ETag" = String, description = "Its state."))),
+              (status = 304, description = "It is as the client has it.")),
+    security(())
+)]
 pub(super) async fn show(
     State(app): State<App>,
     condition: Condition,
@@ -87,6 +113,13 @@ pub(super) async fn show(
 }
 
 /// Products, ordered by SKU.
+#[utoipa::path(
+    get,
+    path = "/v1/products",
+    params(Page),
+    responses((status = 200, description = "A page of the list.", body = List<ProductView>)),
+    security(())
+)]
 pub(super) async fn list(
     State(app): State<App>,
     Query(Page { limit, cursor }): Query<Page>,

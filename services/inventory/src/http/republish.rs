@@ -3,6 +3,7 @@
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use contracts::{OrderId, Sku};
 use serde::Serialize;
+use utoipa::ToSchema;
 use web::{
     access::Operator,
     extract::{Json, Path},
@@ -15,12 +16,18 @@ use crate::{
 };
 
 /// What was sent again.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Republished {
     messages: usize,
 }
 
 /// Sends the answers about a hold again.
+#[utoipa::path(
+    post,
+    path = "/v1/holds/{order}/republish",
+    params(("order" = OrderId, Path, description = "The order.")),
+    responses((status = 202, description = "They are on their way.", body = Republished))
+)]
 pub(super) async fn hold(
     State(app): State<App>,
     Operator: Operator,
@@ -30,6 +37,12 @@ pub(super) async fn hold(
 }
 
 /// Sends a product again.
+#[utoipa::path(
+    post,
+    path = "/v1/products/{sku}/republish",
+    params(("sku" = Sku, Path, description = "The product.")),
+    responses((status = 202, description = "It is on its way.", body = Republished))
+)]
 pub(super) async fn product(
     State(app): State<App>,
     Operator: Operator,

@@ -6,6 +6,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use contracts::{OrderId, ShipmentId, Warehouse, inventory::StockLine};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use web::{
     access::Operator,
     extract::{IdempotencyKey, Json},
@@ -19,12 +20,13 @@ use crate::{
 };
 
 /// Pieces that leave a warehouse.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShipPieces {
     order: OrderId,
     warehouse: Warehouse,
     /// All that lies there for the order if it does not say.
+    #[schema(value_type = Option<Vec<StockLine>>, min_items = 1, max_items = 100)]
     lines: Option<Lines>,
 }
 
@@ -33,7 +35,8 @@ pub(super) struct ShipPieces {
 #[serde(try_from = "Vec<StockLine>")]
 struct Lines(Vec<StockLine>);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Shipment)]
 pub(super) struct ShipmentView {
     shipment: ShipmentId,
     order: OrderId,
@@ -44,6 +47,13 @@ pub(super) struct ShipmentView {
 }
 
 /// Ships what is allocated, whole or in part. Repeating a request with the same key returns the first answer.
+#[utoipa::path(
+    post,
+    path = "/v1/shipments",
+    params(IdempotencyKey),
+    request_body = ShipPieces,
+    responses((status = 201, description = "They have left.", body = ShipmentView))
+)]
 pub(super) async fn ship(
     State(app): State<App>,
     Operator: Operator,

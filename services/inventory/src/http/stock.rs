@@ -4,6 +4,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use contracts::{Sku, Warehouse};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use web::{
     access::{Operator, Principal},
     extract::{IdempotencyKey, Json, Path, Query},
@@ -19,15 +20,17 @@ use crate::{
 };
 
 /// As of when.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AsOf {
     /// Now if it does not say.
     as_of: Option<Timestamp>,
 }
 
 /// How much there is of one SKU, all warehouses together, and in each that it was ever in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stock)]
 pub(super) struct StockView {
     sku: Sku,
     #[serde(flatten)]
@@ -39,14 +42,16 @@ pub(super) struct StockView {
     at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Level)]
 struct LevelView {
     on_hand: i64,
     held: i64,
     available: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WarehouseStock)]
 struct WarehouseView {
     warehouse: Warehouse,
     #[serde(flatten)]
@@ -54,14 +59,15 @@ struct WarehouseView {
 }
 
 /// Pieces that came in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceivePieces {
     warehouse: Warehouse,
     pieces: Pieces,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
 pub(super) struct ReceiptView {
     sku: Sku,
     warehouse: Warehouse,
@@ -70,6 +76,12 @@ pub(super) struct ReceiptView {
 }
 
 /// How much there is of one SKU, or was at some time. Before anything came in there was nothing.
+#[utoipa::path(
+    get,
+    path = "/v1/stock/{sku}",
+    params(("sku" = Sku, Path, description = "The product."), AsOf),
+    responses((status = 200, description = "How much there is.", body = StockView))
+)]
 pub(super) async fn show(
     State(app): State<App>,
     _: Principal,
@@ -88,6 +100,13 @@ pub(super) async fn show(
 }
 
 /// Books pieces that came in. Repeating a request with the same key returns the first answer.
+#[utoipa::path(
+    post,
+    path = "/v1/stock/{sku}/receipts",
+    params(("sku" = Sku, Path, description = "The product."), IdempotencyKey),
+    request_body = ReceivePieces,
+    responses((status = 201, description = "They are in stock.", body = ReceiptView))
+)]
 pub(super) async fn receive(
     State(app): State<App>,
     Operator: Operator,

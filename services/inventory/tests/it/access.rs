@@ -57,3 +57,9 @@ async fn every_route_is_in_the_list() {
     let (world, operations) = world().await;
     doors(&world).are_all(&operations).await;
 }
+
+#[tokio::test]
+async fn every_operation_is_described_and_no_other() {
+    let (world, operations) = world().await;
+    doors(&world).are_described(&operations).await;
+}

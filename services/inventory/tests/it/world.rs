@@ -41,7 +41,6 @@ pub(crate) struct World {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     Nobody,
-    Forger,
     Customer,
     Operator,
 }
@@ -363,14 +362,13 @@ pub(crate) fn mug() -> Value {
     json!({ "name": "Mug", "description": "Blue.", "category": "Kitchen", "price": price, "vat_rate": 1900 })
 }
 
-/// A valid token; for the forger one that is signed with another key.
+/// A valid token.
 pub(crate) fn token(who: Who) -> Option<String> {
     let (private_pem, _) = keys();
     let signer = |pem: &str| Signer::from_pem(pem).unwrap();
     let hour = Duration::from_secs(3_600);
     match who {
         Who::Nobody => None,
-        Who::Forger => Some(signer(&generate_keys().0).sign(&Principal::Operator, hour)),
         Who::Customer => Some(signer(private_pem).sign(&Principal::Customer(CustomerId::mint()), hour)),
         Who::Operator => Some(signer(private_pem).sign(&Principal::Operator, hour)),
     }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use contracts::OrderId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use web::{
     access::Principal,
     extract::{Json, Path, Query},
@@ -19,25 +20,36 @@ use crate::{
 };
 
 /// Which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     #[serde(default)]
+    #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
     #[serde(default)]
+    #[param(value_type = Option<String>)]
     cursor: page::Cursor<Cursor>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Entry)]
 pub(super) struct EntryView {
     key: String,
     at: Timestamp,
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     what: What,
 }
 
 /// The order's events, and between them the steps of its sagas that led to them.
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}/events",
+    params(("id" = OrderId, Path, description = "The order."), Page),
+    responses((status = 200, description = "A page of the list, a cause before its effects.", body = List<EntryView>))
+)]
 pub(super) async fn list(
     State(app): State<App>,
     principal: Principal,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use contracts::{CustomerId, Money, OrderId, order::CancelReason};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use web::{
     access::Principal,
     extract::{Json, Query},
@@ -17,19 +18,23 @@ use super::unavailable;
 use crate::{App, order::Order, reference::Reference, store};
 
 /// Which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     #[serde(default)]
+    #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<OrderId>>,
     /// Only orders that are so now.
+    #[param(inline)]
     status: Option<StatusName>,
 }
 
 /// Where an order stands.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum StatusName {
     Pending,
@@ -40,7 +45,7 @@ enum StatusName {
 }
 
 /// An order in a list: what is in it, and what happened to it, is shown at its own address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OrderSummary {
     id: OrderId,
     /// Whose it is.
@@ -57,6 +62,12 @@ pub(super) struct OrderSummary {
 }
 
 /// A customer's own orders; an operator gets those of all.
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    params(Page),
+    responses((status = 200, description = "A page of the list, the latest orders first.", body = List<OrderSummary>))
+)]
 pub(super) async fn orders(
     State(app): State<App>,
     principal: Principal,

@@ -3,6 +3,7 @@
 use contracts::{Money, OrderId, ShipmentId, order::CancelReason, order::OrderLine};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 use web::problem::Problem;
 
 use super::{not_found, unavailable};
@@ -15,7 +16,8 @@ use crate::{
 };
 
 /// An order, now or at some moment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Order)]
 pub(super) struct OrderView {
     id: OrderId,
     /// What its customer calls it.
@@ -36,7 +38,7 @@ pub(super) struct OrderView {
 }
 
 /// How far a cancellation is that somebody wanted. Once it is done, the status says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Cancellation {
     /// Nothing is decided yet, or not all is undone.

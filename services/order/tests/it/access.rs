@@ -57,3 +57,10 @@ async fn every_route_is_in_the_list() {
     let operations = operations(&bench).await;
     doors(&bench).are_all(&operations).await;
 }
+
+#[tokio::test]
+async fn every_operation_is_described_and_no_other() {
+    let bench = bench().await;
+    let operations = operations(&bench).await;
+    doors(&bench).are_described(&operations).await;
+}
