@@ -138,12 +138,14 @@ impl Doors<'_> {
         let description = self.description().await;
         let version = description["openapi"].as_str().unwrap_or_default();
         assert!(version.starts_with("3.1."), "{version}");
-        let mut described = BTreeSet::new();
+        let (mut described, mut names) = (BTreeSet::new(), BTreeSet::new());
         for (route, item) in description["paths"].as_object().into_iter().flatten() {
             for (method, operation) in item.as_object().into_iter().flatten() {
                 described.insert((route.as_str(), method.to_uppercase()));
                 let what = format!("{method} {route}");
                 assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 5), "{what} says nothing");
+                let name = operation["operationId"].as_str().unwrap_or_default();
+                assert!(!name.is_empty() && names.insert(name), "{what}: another operation is called {name:?}, too");
                 let default = &operation["responses"]["default"]["$ref"];
                 assert_eq!(default, "#/components/responses/Problem", "{what}");
                 let successes = operation["responses"].as_object().into_iter().flatten();

@@ -47,9 +47,13 @@ pub fn api<S: Clone + Send + Sync + 'static>(title: &str, description: &str) -> 
 /// The router of `api`, and its description, in which each operation may answer with a problem.
 pub fn split<S: Clone + Send + Sync + 'static>(api: OpenApiRouter<S>) -> (Router<S>, OpenApi) {
     let (router, mut document) = api.split_for_parts();
-    for operation in document.paths.paths.values_mut().flat_map(operations) {
-        let problem = RefOr::Ref(Ref::from_response_name(PROBLEM));
-        operation.responses.responses.insert("default".to_owned(), problem);
+    for (route, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            let problem = RefOr::Ref(Ref::from_response_name(PROBLEM));
+            operation.responses.responses.insert("default".to_owned(), problem);
+            // The names of handlers are those of their modules; across the API they would not be unique.
+            operation.operation_id = Some(name(method, route));
+        }
     }
     (router, document)
 }
@@ -59,9 +63,16 @@ pub fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> 
     SwaggerUi::new("/docs").url("/openapi.json", document).into()
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     let PathItem { get, put, post, delete, patch, .. } = item;
-    [get, put, post, delete, patch].into_iter().flatten()
+    let all = [("get", get), ("put", put), ("post", post), ("delete", delete), ("patch", patch)];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// `get_orders_id_events` for `GET /v1/orders/{id}/events`: no other operation has that name.
+fn name(method: &str, route: &str) -> String {
+    let words = route.split(['/', '{', '}']).filter(|word| !word.is_empty() && *word != "v1");
+    std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn header(name: &str, required: Required, description: &str) -> Parameter {

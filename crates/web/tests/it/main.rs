@@ -5,6 +5,7 @@ mod access;
 mod extract;
 mod logs;
 mod metrics;
+mod openapi;
 mod serve;
 
 use axum::{
