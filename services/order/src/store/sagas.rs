@@ -180,6 +180,28 @@ pub(crate) async fn put_off(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result
     Ok(())
 }
 
+/// How many sagas there are that have not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Those that wait for something.
+    pub(crate) open: i64,
+    /// Those that wait for an operator.
+    pub(crate) parked: i64,
+}
+
+/// Counts them; the open ones up to `at_most`.
+pub(crate) async fn count(conn: &mut PgConnection, at_most: i64) -> sqlx::Result<Counts> {
+    sqlx::query_as!(
+        Counts,
+        r#"-- sagas::count
+         select (select count(*) from (select from saga where wake_at is not null limit $1) as waiting) as "open!",
+                (select count(*) from saga where state = 'parked') as "parked!""#,
+        at_most,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 #[derive(Default)]
 struct Columns {
     ids: Vec<Uuid>,

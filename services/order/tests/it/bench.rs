@@ -1,6 +1,6 @@
 //! The test bench: an order service without its loops, and the participants' side of each conversation.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use contracts::{
     CommandId, CustomerId, Message, Money, OrderId, ShipmentId,
@@ -19,6 +19,7 @@ use web::access::{Signer, Verifier};
 
 use crate::{
     App,
+    admission::Admission,
     answers::Answers,
     catalogue::Catalogue,
     order::{Cart, Order},
@@ -46,9 +47,9 @@ impl Bench {
         let db = PgPoolOptions::new().max_connections(20).connect_with(options).await.unwrap();
         sqlx::migrate!().run(&db).await.unwrap();
         let (private, public) = web::access::generate_keys();
-        let (committer, queue) = Committer::new();
+        let (committer, queue) = Committer::new(4_096, Arc::new(Admission::new(10_000)));
         let verifier = Verifier::from_pem(&public).unwrap();
-        let app = App { db, verifier, committer, settled: <std::sync::Arc<Settled>>::default() };
+        let app = App { db, verifier, committer, settled: <Arc<Settled>>::default() };
         let bench = Self {
             app,
             signer: Signer::from_pem(&private).unwrap(),
