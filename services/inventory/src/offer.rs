@@ -2,7 +2,7 @@
 
 use contracts::Sku;
 use messaging::mongo::Transaction;
-use service::message::outgoing;
+use service::{message::outgoing, tasks::to_its_end};
 
 use crate::{
     App,
@@ -16,6 +16,12 @@ use crate::{
 /// # Errors
 /// [`StoreError`]; then nothing has changed, unless the outcome of the commit is unknown.
 pub(crate) async fn offer(app: &App, sku: &Sku, details: &Details) -> Result<Offer, StoreError> {
+    let (app, sku, details) = (app.clone(), sku.clone(), details.clone());
+    // A client that hangs up must not leave a transaction open.
+    to_its_end(async move { try_for_a_while(&app, &sku, &details).await }).await
+}
+
+async fn try_for_a_while(app: &App, sku: &Sku, details: &Details) -> Result<Offer, StoreError> {
     let mut tries = Tries::first();
     loop {
         match try_to_offer(app, sku, details).await {

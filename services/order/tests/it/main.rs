@@ -11,6 +11,7 @@ mod bench;
 mod cancelling;
 mod catalogue;
 mod deadlines;
+mod hanging_up;
 mod history;
 mod http;
 mod past;
