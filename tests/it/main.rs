@@ -17,6 +17,7 @@ mod readiness;
 mod readme;
 mod replayed;
 mod slow;
+mod slow_clients;
 mod stopping;
 mod stores;
 mod tidy;
