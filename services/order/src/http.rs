@@ -28,6 +28,7 @@ use crate::{
     history::Moment,
     http::view::OrderView,
     order::{Cart, Order, Status},
+    parked,
     place::{PlaceError, Placed, Wish},
     problem, rebuild, republish, store,
 };
@@ -41,6 +42,8 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/v1/orders/{id}/events", get(events::list))
         .route("/v1/orders/{id}/republish", post(republish::order))
         .route("/v1/orders/rebuild", post(rebuild::orders))
+        .route("/v1/sagas/parked", get(parked::list))
+        .route("/v1/sagas/{id}/resume", post(parked::resume))
         .with_state(app)
 }
 

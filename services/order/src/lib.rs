@@ -11,6 +11,7 @@
 //! | `answers` | what inventory and billing say moves the sagas and the orders |
 //! | `deadlines` | time moves sagas too |
 //! | `cancel` | and so does who wants an order cancelled |
+//! | `parked` | sagas that wait for an operator |
 //! | `sagas` | what moves a saga causes, saved in one transaction |
 //! | `catalogue` | the replica of products and prices |
 //! | `history`, `timeline` | an order as it was; all that was written down about it; pure |
@@ -34,6 +35,7 @@ mod http;
 mod interleavings;
 mod meters;
 mod order;
+mod parked;
 mod place;
 mod problem;
 mod rebuild;

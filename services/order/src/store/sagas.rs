@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
+    parked::Parked,
     sagas::{AnySaga, Logged},
     store::unreadable,
 };
@@ -178,6 +179,38 @@ pub(crate) async fn put_off(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The parked sagas behind `after`, by their ids and so by their age. One that cannot be read is left out.
+pub(crate) async fn parked(conn: &mut PgConnection, after: Uuid, at_most: usize) -> sqlx::Result<Vec<Parked>> {
+    let rows = sqlx::query!(
+        r#"-- sagas::parked
+         select id, kind, instance::text as "instance!",
+                (select max(at) from saga_log where saga_id = saga.id) as "since!: jiff_sqlx::Timestamp"
+         from saga where state = 'parked' and id > $1 order by id limit $2"#,
+        after,
+        i64::try_from(at_most).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut parked = Vec::with_capacity(rows.len());
+    for row in rows {
+        match AnySaga::read(&row.kind, &row.instance) {
+            Ok(saga) => parked.extend(saga.parked().map(|(step, reason)| Parked {
+                saga: row.id,
+                kind: saga.kind(),
+                order: saga.order(),
+                step: step.to_owned(),
+                reason,
+                since: row.since.into(),
+            })),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(saga.id = %row.id, error, "a saga that is parked cannot be read and is left out");
+            }
+        }
+    }
+    Ok(parked)
 }
 
 /// How many sagas there are that have not ended.

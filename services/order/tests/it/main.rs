@@ -14,6 +14,7 @@ mod deadlines;
 mod hanging_up;
 mod history;
 mod http;
+mod parked;
 mod past;
 mod placing;
 mod rebuilding;
