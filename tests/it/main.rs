@@ -4,6 +4,7 @@
 mod buying;
 mod crashes;
 mod currencies;
+mod demo;
 mod erased;
 mod frozen;
 mod killed;
