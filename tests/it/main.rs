@@ -4,6 +4,7 @@
 mod buying;
 mod crashes;
 mod currencies;
+mod demo;
 mod erased;
 mod frozen;
 mod killed;
@@ -17,6 +18,7 @@ mod readiness;
 mod readme;
 mod replayed;
 mod slow;
+mod slow_clients;
 mod stopping;
 mod stores;
 mod tidy;

@@ -27,6 +27,7 @@ use service::health::Health;
 use service::secret::Secret;
 use service::tasks::Tasks;
 use tokio::net::TcpListener;
+use web::gate::Gate;
 
 pub use book::{Act, Line, Operation};
 
@@ -69,7 +70,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = tasks.stop_token();
     let health = Health::until(&stop);
     let router = router.merge(web::health::routes(health.look()));
-    tasks.spawn("http", web::serve::serve(listener, router, stop));
+    tasks.spawn("http", web::serve::serve(listener, router, Gate::default(), stop));
     tasks.run_until_stopped().await
 }
 

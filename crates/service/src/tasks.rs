@@ -4,7 +4,14 @@
 //! `Ok`) ends them all, and the process reports which one it was: a service that lost its consumer but still answers
 //! HTTP is worse than one that is restarted.
 
-use std::{any::Any, collections::HashMap, future::Future, io, time::Duration};
+use std::{
+    any::Any,
+    collections::HashMap,
+    future::{Future, pending},
+    io,
+    panic::resume_unwind,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
 use tokio::{
@@ -12,8 +19,22 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, error, info, warn};
+
+/// Does `work` to its end, also if whoever waits for it does not: a client that hangs up drops its handler, and with it
+/// what that was waiting for, such as the end of a transaction. A panic is passed on to whoever waits.
+pub async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let broken = match TaskTracker::new().spawn(work.in_current_span()).await {
+        Ok(done) => return done,
+        Err(broken) => broken,
+    };
+    match broken.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        // The process ends, and nobody will be answered.
+        Err(_) => pending().await,
+    }
+}
 
 /// How long tasks may take to finish once told to stop; then they are aborted.
 pub const GRACE: Duration = Duration::from_secs(10);

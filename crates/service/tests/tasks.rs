@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::anyhow;
 use rustix::process::{Signal, getpid, kill_process};
-use service::tasks::{GRACE, Tasks};
+use service::tasks::{GRACE, Tasks, to_its_end};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -142,6 +142,32 @@ async fn both_signals_end_all_cleanly_and_an_early_end_is_seen_meanwhile() {
     tasks.spawn("relay", async { anyhow::Ok(()) });
     let failure = tasks.run_until_stopped().await.unwrap_err();
     assert_eq!(failure.to_string(), "task `relay` ended before it was told to");
+}
+
+/// Whoever waits hangs up before the work is half done.
+#[tokio::test]
+async fn work_is_done_to_its_end_though_nobody_waits_for_it() {
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel::<()>();
+    let (end, has_ended) = oneshot::channel();
+    let work = async {
+        begun.send(()).unwrap();
+        may_go_on.await.unwrap();
+        end.send(()).unwrap();
+    };
+    tokio::select! {
+        () = to_its_end(work) => panic!("it must not end so soon"),
+        begun = has_begun => begun.unwrap(),
+    }
+    go_on.send(()).unwrap();
+    timeout(PATIENCE, has_ended).await.unwrap().unwrap();
+    assert_eq!(to_its_end(async { 7 }).await, 7);
+}
+
+#[tokio::test]
+#[should_panic(expected = "number 7")]
+async fn a_panic_reaches_whoever_waits() {
+    to_its_end(async { panic!("number {}", 7) }).await
 }
 
 /// What was logged.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as Group, Parser, Subcommand};
 use contracts::{CustomerId, OrderId, Sku};
 use shop::{Service, dead::Which, republish::What};
+use uuid::Uuid;
 
 /// The whole shop on this machine: real PostgreSQL, MongoDB and Kafka, and the services.
 #[derive(Debug, Parser)]
@@ -20,7 +21,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Stops everything; the data stays.
     Down,
-    /// Shows every process: pid, port, health, uptime, memory.
+    /// Shows every process: pid, port, health, uptime, memory; of services also what they have yet to read, what is parked,
+    /// how much of the log waits for the relay, and which sagas are open.
     Status,
     /// Shows the end of the logs: of one part, such as `order` or `kafka`, or of all.
     Logs {
@@ -34,6 +36,12 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Places orders in a closed loop and shows what each costs.
     Load(LoadArgs),
+    /// Places orders of every outcome and tells the story of each: which message, when, and which compensation. Exit code
+    /// 1: one did not end as promised.
+    Demo,
+    /// Lists sagas that cannot go on by themselves, or lets one go on.
+    #[command(subcommand)]
+    Sagas(SagasCommand),
     /// Checks whether the books of all stores add up. Exit code 1: they do not; 2: a check had nothing to look at; 3: the
     /// books could not be looked at.
     Audit,
@@ -66,6 +74,17 @@ pub(crate) enum DeadCommand {
         /// Drops all messages of the key.
         #[arg(long)]
         all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SagasCommand {
+    /// Shows every parked saga: its order, the step that was refused, and why.
+    List,
+    /// Lets a parked saga go on: its refused step is asked anew.
+    Resume {
+        /// As it is listed.
+        saga: Uuid,
     },
 }
 

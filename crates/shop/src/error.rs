@@ -118,6 +118,12 @@ pub enum ShopError {
         /// What happened instead.
         source: reqwest::Error,
     },
+    /// The order service would not let a saga go on.
+    #[error("the saga does not go on: {why}")]
+    NotResumed {
+        /// What it says.
+        why: String,
+    },
     /// The order service would not fold its orders anew.
     #[error("the order service has not folded its orders anew: {said}")]
     Rebuild {

@@ -8,7 +8,8 @@
 //! | [`background`] | a shop that outlives the command that started it |
 //! | [`state`], [`status`], [`logs`], [`metrics`], [`token`] | what a running shop tells about itself |
 //! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
-//! | [`dead`], [`republish`] | what a service could not take in; what its owners send again |
+//! | [`dead`], [`republish`], [`sagas`] | what a service could not take in; what its owners send again; what waits for an operator |
+//! | [`demo`] | one order of every outcome, and its story |
 //!
 //! The command is `src/main.rs` over this library; the system tests use the library itself.
 
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod background;
 mod databases;
 pub mod dead;
+pub mod demo;
 mod error;
 pub mod load;
 pub mod logs;
@@ -27,6 +29,7 @@ pub mod programs;
 pub mod rebuild;
 pub mod republish;
 mod running;
+pub mod sagas;
 pub mod seed;
 pub mod state;
 pub mod status;

@@ -10,16 +10,16 @@ use std::{
 };
 
 use anyhow::Context;
-use args::{Args, Command, DeadCommand, LoadArgs, TokenArgs, UpArgs, Whom};
+use args::{Args, Command, DeadCommand, LoadArgs, SagasCommand, TokenArgs, UpArgs, Whom};
 use clap::Parser;
 use contracts::CustomerId;
 use servers::{Home, Server, fetch};
 use shop::{
     Options, Ports, Shop, ShopError, State, background,
     dead::{self, Dead},
-    load, logs,
+    demo, load, logs,
     process::Processes,
-    programs, rebuild, republish, state, status, token, up,
+    programs, rebuild, republish, sagas, state, status, token, up,
 };
 use tokio::{
     select,
@@ -61,10 +61,25 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Err(ShopError::NotRunning) => println!("The shop was not up."),
             Err(error) => return Err(error.into()),
         },
-        Command::Status => println!("{}", status::table(&State::read(&folder)?).await),
+        Command::Status => println!("{}", status::table(&State::read(&folder)?, &folder).await),
         Command::Logs { name, follow } => logs::show(&folder, name.as_deref(), follow)?,
         Command::Token(args) => print_token(&folder, &args)?,
         Command::Load(args) => put_under_load(&folder, &args).await?,
+        Command::Demo => {
+            let report = demo::run(&State::read(&folder)?, &folder).await?;
+            println!("{report}");
+            return Ok(if report.is_as_promised() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Sagas(command) => {
+            let (state, operator) = (State::read(&folder)?, token::sign(&folder, &Principal::Operator, OPERATION)?);
+            match command {
+                SagasCommand::List => println!("{}", sagas::parked(&state, &operator).await?),
+                SagasCommand::Resume { saga } => {
+                    sagas::resume(&state, &operator, saga).await?;
+                    println!("Saga {saga} goes on.");
+                }
+            }
+        }
         Command::Audit => return Ok(audit(&folder).await),
         Command::Dead(command) => println!("{}", see_to_the_dead(&folder, command).await?),
         Command::Republish(args) => {

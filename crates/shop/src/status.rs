@@ -1,25 +1,32 @@
 //! What runs, as a table.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use reqwest::Client;
 
-use crate::{Service, State, process::Processes, state::PartState};
+use crate::{Service, State, metrics::Metrics, process::Processes, state::PartState};
 
 /// How long a service may take to say that it is ready.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every process: what, process id, port, health, uptime, memory, restarts.
-pub async fn table(state: &State) -> Table {
+/// What of a service's metrics an operator looks at first.
+const MEASURED: [&str; 5] = ["to read", "parked keys", "WAL kept", "open sagas", "parked sagas"];
+
+/// Every process of the shop in `folder`: what, process id, port, health, uptime, memory, restarts; and of each service
+/// how many messages it has yet to read, how many keys are parked, how much of the log is kept for its relay, how many
+/// sagas are open or parked.
+pub async fn table(state: &State, folder: &Path) -> Table {
     let processes = Processes::now();
     let client = Client::new();
-    let mut table = plain_table(["", "pid", "port", "health", "uptime", "memory", "restarts"]);
+    let header = ["", "pid", "port", "health", "uptime", "memory", "restarts"].into_iter().chain(MEASURED);
+    let mut table = plain_table::<12>(std::array::from_fn(|place| header.clone().nth(place).unwrap_or_default()));
     let mut total = 0;
     for part in &state.parts {
         let pid = part.pid.filter(|pid| processes.get(*pid).is_some());
         let memory = pid.map_or(0, |pid| processes.memory(pid));
         total += memory;
+        let [to_read, parked_keys, kept, open, parked] = measured(state, folder, part, pid).await;
         table.add_row([
             part.shown.clone(),
             pid.map_or("-".into(), |pid| pid.to_string()),
@@ -28,10 +35,37 @@ pub async fn table(state: &State) -> Table {
             pid.and_then(|pid| processes.uptime(pid)).map_or("-".into(), uptime),
             megabytes(memory),
             part.restarts.to_string(),
+            to_read,
+            parked_keys,
+            kept,
+            open,
+            parked,
         ]);
     }
-    table.add_row(["all", "", "", "", "", megabytes(total).as_str(), ""]);
+    table.add_row(["all", "", "", "", "", megabytes(total).as_str()]);
     table
+}
+
+/// What is measured; nothing of what is no service or is down, `?` of a service that does not tell.
+async fn measured(state: &State, folder: &Path, part: &PartState, pid: Option<u32>) -> [String; MEASURED.len()] {
+    if pid.is_none() || !is_service(part) {
+        return Default::default();
+    }
+    let Ok(metrics) = Metrics::of(state, folder, &part.name).await else { return [(); 5].map(|()| "?".to_owned()) };
+    let count = |name| metrics.sum(name).map(|value| format!("{value:.0}")).unwrap_or_default();
+    // A relay that stands by keeps no log.
+    let kept = metrics.sum("messaging_retained_wal_bytes").map(|bytes| megabytes(bytes as u64)).unwrap_or_default();
+    [
+        count("messaging_lag"),
+        count("messaging_parked_keys"),
+        kept,
+        count("orders_sagas_open"),
+        count("orders_sagas_parked"),
+    ]
+}
+
+fn is_service(part: &PartState) -> bool {
+    Service::ALL.iter().any(|service| part.name.split('-').next() == Some(service.name()))
 }
 
 /// Where the shop is found: URLs, and how to get a token.
@@ -59,8 +93,7 @@ async fn health(client: &Client, part: &PartState, pid: Option<u32>) -> String {
     if pid.is_none() {
         return "down".into();
     }
-    let is_service = Service::ALL.iter().any(|service| part.name.split('-').next() == Some(service.name()));
-    if !is_service {
+    if !is_service(part) {
         let connected = tokio::net::TcpStream::connect(("127.0.0.1", part.port)).await;
         return if connected.is_ok() { "up" } else { "silent" }.into();
     }

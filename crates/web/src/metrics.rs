@@ -11,7 +11,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use metrics::{counter, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
 
 use crate::access::{Operator, Verifier};
 
@@ -30,4 +30,24 @@ pub(crate) fn answered(route: &str, status: StatusCode, duration: Duration) {
     // Under a microsecond, once per request.
     counter!("http_requests_total", "route" => route.clone(), "status" => status.as_str().to_owned()).increment(1);
     histogram!("http_request_duration_seconds", "route" => route).record(duration);
+}
+
+/// A connection is open, until what is returned is dropped.
+pub(crate) fn connected() -> Connected {
+    let open = gauge!("http_connections");
+    open.increment(1.0);
+    Connected(open)
+}
+
+/// A connection was closed because its client kept it waiting: for the rest of a `head`, or `idle`.
+pub(crate) fn hung_up(waiting: &'static str) {
+    counter!("http_connections_timed_out_total", "waiting" => waiting).increment(1);
+}
+
+pub(crate) struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }

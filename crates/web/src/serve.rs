@@ -1,6 +1,8 @@
-//! Serves a router: panics, timeouts and unknown routes become problems; ends when told to.
+//! Serves a router within its limits: panics, timeouts and unknown routes become problems; ends when told to.
 
-use std::{any::Any, io, panic::AssertUnwindSafe, time::Duration};
+mod connection;
+
+use std::{any::Any, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,17 +13,19 @@ use axum::{
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    serve::ListenerExt,
 };
 use futures::FutureExt;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::{
+    gate::Gate,
     metrics,
     problem::{MEDIA_TYPE, Problem, ProblemType, types},
 };
@@ -36,49 +40,87 @@ pub const GRACE: Duration = Duration::from_secs(8);
 /// that it no longer is, has time to send requests elsewhere.
 pub const NOTICE: Duration = Duration::from_millis(500);
 
-/// Serves `router`, [guarded], until `stop` and for [`NOTICE`] after it; then takes no more connections and finishes the
-/// requests at hand, until [`GRACE`] is over.
+/// After an accept that failed for want of something, such as file descriptors, the next one has to wait.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Answered whatever else is in work: whoever cannot see how a process is takes it for dead.
+const ALWAYS_OPEN: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
+
+/// Serves `router`, [guarded] by `gate`, until `stop` and for [`NOTICE`] after it; then takes no more connections and
+/// finishes the requests at hand, until [`GRACE`] is over.
+///
+/// Beyond as many connections as may be open, further ones are not accepted. They cost nothing in the system's queue, and
+/// are served as soon as one of the others ends, which the timeouts see to. To accept each and turn it away would cost more,
+/// just when there is least to spare, and whoever is turned away comes again at once.
 ///
 /// # Errors
 /// If the listener is broken.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, gate: Gate, stop: CancellationToken) -> io::Result<()> {
     info!(http.address = %listener.local_addr()?, "HTTP is served.");
-    // Answers are small and must not wait for more to send.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "A connection keeps its delay.");
-        }
-    });
-    let told = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            sleep(NOTICE).await;
+    let limits = gate.limits().clone();
+    let (router, closing) = (guarded(router, gate), CancellationToken::new());
+    let room = Arc::new(Semaphore::new(limits.connections_max as usize));
+    let mut connections = JoinSet::new();
+    let accepting = async {
+        loop {
+            let seat = Arc::clone(&room).acquire_owned().await.expect("nobody closes the room");
+            let stream = accept(&listener).await;
+            let serving = connection::serve(stream, router.clone(), limits.clone(), closing.clone());
+            let open = metrics::connected();
+            connections.spawn(async move {
+                serving.await;
+                drop((open, seat));
+            });
+            while connections.try_join_next().is_some() {}
         }
     };
-    let server = axum::serve(listener, guarded(router)).with_graceful_shutdown(told).into_future();
     tokio::select! {
-        ended = server => ended,
-        () = async { stop.cancelled().await; sleep(GRACE).await } => {
-            warn!("Some requests did not finish in time and are dropped.");
-            Ok(())
+        () = accepting => {}
+        () = async { stop.cancelled().await; sleep(NOTICE).await } => {}
+    }
+    drop(listener);
+    closing.cancel();
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if timeout(GRACE.saturating_sub(NOTICE), finished).await.is_err() {
+        warn!("Some requests did not finish in time and are dropped.");
+    }
+    Ok(())
+}
+
+/// The next connection. What goes wrong with one is no reason to take no others.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(gone) if matches!(gone.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {}
+            Err(failure) => {
+                error!(error = %failure, "No connection can be accepted for the moment.");
+                sleep(PAUSE).await;
+            }
         }
     }
 }
 
-/// `router` as it is served: every request has a span, an end in time, and an answer; every answer that is no success
-/// is a [`Problem`]. For tests, which call it without a socket.
-pub fn guarded(router: Router) -> Router {
-    router.layer(middleware::from_fn(guard))
+/// `router` as it is served: every request passes `gate`, has a span, an end in time, and an answer; every answer that is
+/// no success is a [`Problem`]. For tests, which call it without a socket.
+pub fn guarded(router: Router, gate: Gate) -> Router {
+    router.layer(middleware::from_fn(move |request: Request, next: Next| guard(gate.clone(), request, next)))
 }
 
-async fn guard(request: Request, next: Next) -> Response {
+async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("", MatchedPath::as_str);
     let span = info_span!("request", http.method = %request.method(), http.route = route);
     let answered = async {
         let start = Instant::now();
-        let response = answer(request, next).await;
+        let response = match ALWAYS_OPEN.contains(&route) {
+            true => answer(request, next).await,
+            false => match gate.pass(request).await {
+                Ok((request, _room)) => answer(request, next).await,
+                Err(turned_away) => turned_away.into_response(),
+            },
+        };
         let (status, duration) = (response.status(), start.elapsed());
         metrics::answered(route, status, duration);
         // Below the default level, for under load one line per request costs more than the request.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use reqwest::Url;
 use service::secret::Secret;
+use web::limits::Limits;
 
 use crate::invoice::Party;
 use crate::webhook::{NotASecret, Webhooks};
@@ -75,6 +76,10 @@ pub struct Config {
     /// The seller's VAT id. The default is none that was ever given out.
     #[arg(long, env, default_value = "DE000000000")]
     pub seller_vat_id: String,
+
+    /// What the HTTP server takes in.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 impl Config {

@@ -65,21 +65,21 @@ pub fn router(api: Api) -> Router {
 }
 
 fn description() -> OpenApiRouter<Api> {
-    let from_the_provider = OpenApiRouter::new().routes(routes!(webhooks::receive));
     // Customers are named here.
     let private = OpenApiRouter::new()
         .routes(routes!(customers::put, customers::show, customers::erase))
         .routes(routes!(invoices::page))
         .routes(routes!(invoices::show))
         .routes(routes!(invoices::list));
+    let from_the_provider = OpenApiRouter::new().routes(routes!(webhooks::receive));
     openapi::api("Billing", "Payments, refunds, invoices, the ledger, and who customers are.")
+        .merge(private.layer(map_response(uncached)))
         .routes(routes!(parked::list))
         .routes(routes!(show_payment))
         .routes(routes!(resume))
         .routes(routes!(republish::payment))
         .routes(routes!(refunds::request, refunds::list))
         .routes(routes!(list_accounts))
-        .merge(private.layer(map_response(uncached)))
         .merge(from_the_provider.layer(DefaultBodyLimit::max(webhooks::LARGEST)))
 }
 

@@ -57,6 +57,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use web::access::Verifier;
+use web::gate::Gate;
 
 use crate::config::Config;
 use crate::http::Api;
@@ -109,12 +110,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let asked = pool.clone();
     let health = health.reaches_database(move || postgres::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
-    let metrics_for = verifier.clone();
+    let (metrics_for, asking) = (verifier.clone(), verifier.clone());
     let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, work: TaskTracker::new() })
         .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(metrics_for, service::metrics::render));
+    let gate = Gate::for_principals(config.limits, asking);
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
-    tasks.spawn("http", web::serve::serve(listener, router, stop));
+    tasks.spawn("http", web::serve::serve(listener, router, gate, stop));
     tasks.run_until_stopped().await
 }
 

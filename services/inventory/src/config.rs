@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Parser;
 use contracts::Warehouse;
 use service::secret::Secret;
+use web::limits::Limits;
 
 /// Owns products, prices and stock; holds stock for orders.
 #[derive(Debug, Clone, Parser)]
@@ -42,4 +43,8 @@ pub struct Config {
     /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
     #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
     pub parked_keys_max: usize,
+
+    /// What the HTTP server takes in.
+    #[command(flatten)]
+    pub limits: Limits,
 }

@@ -43,7 +43,7 @@ use messaging::{
 use mongodb::Database;
 use service::{clock::Clock, health::Health, tasks::Tasks, topics};
 use tokio::net::TcpListener;
-use web::access::Verifier;
+use web::{access::Verifier, gate::Gate};
 
 use crate::{config::Config, messages::Messages, writer::Writer};
 
@@ -130,9 +130,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let verifier = app.verifier.clone();
     let router = http::router(app)
         .merge(web::health::routes(health.look()))
-        .merge(web::metrics::routes(verifier, service::metrics::render));
+        .merge(web::metrics::routes(verifier.clone(), service::metrics::render));
+    let gate = Gate::for_principals(config.limits, verifier);
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
-    tasks.spawn("http", web::serve::serve(listener, router, stop));
+    tasks.spawn("http", web::serve::serve(listener, router, gate, stop));
     tasks.run_until_stopped().await
 }
 

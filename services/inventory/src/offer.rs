@@ -2,7 +2,7 @@
 
 use contracts::Sku;
 use messaging::mongo::Transaction;
-use service::message::outgoing;
+use service::{message::outgoing, tasks::to_its_end};
 use web::condition::Condition;
 
 use crate::{
@@ -17,6 +17,12 @@ use crate::{
 /// # Errors
 /// [`StoreError`]; then nothing has changed, unless the outcome of the commit is unknown.
 pub(crate) async fn offer(app: &App, sku: &Sku, details: &Details, condition: &Condition) -> Result<Offer, StoreError> {
+    let (app, sku, details, condition) = (app.clone(), sku.clone(), details.clone(), condition.clone());
+    // A client that hangs up must not leave a transaction open.
+    to_its_end(async move { try_for_a_while(&app, &sku, &details, &condition).await }).await
+}
+
+async fn try_for_a_while(app: &App, sku: &Sku, details: &Details, condition: &Condition) -> Result<Offer, StoreError> {
     let mut tries = Tries::first();
     loop {
         match try_to_offer(app, sku, details, condition).await {

@@ -3,7 +3,7 @@
 
 use contracts::{OrderId, Sku};
 use messaging::{Outgoing, mongo::Transaction};
-use service::message::outgoing;
+use service::{message::outgoing, tasks::to_its_end};
 
 use crate::{
     App,
@@ -26,6 +26,12 @@ pub(crate) enum Of {
 /// # Errors
 /// [`StoreError`]; then nothing is sent, unless the outcome of the commit is unknown.
 pub(crate) async fn republish(app: &App, of: &Of) -> Result<usize, StoreError> {
+    let (app, of) = (app.clone(), of.clone());
+    // A client that hangs up must not leave a transaction open.
+    to_its_end(async move { try_for_a_while(&app, &of).await }).await
+}
+
+async fn try_for_a_while(app: &App, of: &Of) -> Result<usize, StoreError> {
     let mut tries = Tries::first();
     loop {
         match try_to_republish(app, of).await {

@@ -126,6 +126,8 @@ create table saga (
     wake_at  timestamptz
 ) with (fillfactor = 40);
 create index saga_wake_at on saga (wake_at) where wake_at is not null;
+-- Nearly always empty.
+create index saga_parked on saga (id) where state = 'parked';
 create unique index saga_order on saga (order_id, kind);
 
 -- What happened to every saga, written in the transaction that made it: one row for each transition.

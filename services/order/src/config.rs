@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Parser;
 use messaging::broker::Broker;
 use service::secret::Secret;
+use web::limits::Limits;
 
 /// Takes orders and runs their sagas.
 #[derive(Debug, Clone, Parser)]
@@ -37,6 +38,19 @@ pub struct Config {
     /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
     #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
     pub parked_keys_max: usize,
+
+    /// How many orders may wait for the transaction that places them; one more is answered 503.
+    #[arg(long, env, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub waiting_orders_max: u32,
+
+    /// How many sagas may be open, of all instances; beyond it no order is placed: 503. An order must be through within 30
+    /// s or it is given up, so no more than the shop gets done in a part of that.
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub open_sagas_max: u32,
+
+    /// What the HTTP server takes in.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 impl Config {

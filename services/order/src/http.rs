@@ -31,6 +31,7 @@ use crate::{
     history::Moment,
     http::view::OrderView,
     order::{Cart, CartLine, Order, Status},
+    parked,
     place::{PlaceError, Placed, Wish},
     problem, rebuild,
     reference::Reference,
@@ -51,6 +52,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(events::list))
         .routes(routes!(republish::order))
         .routes(routes!(rebuild::orders))
+        .routes(routes!(parked::list))
+        .routes(routes!(parked::resume))
 }
 
 impl FromRef<App> for Verifier {

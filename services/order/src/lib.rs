@@ -6,10 +6,12 @@
 //! | `order` | what may happen to an order; pure |
 //! | `checkout` | the saga that an order begins with: its steps and commands; pure |
 //! | `cancellation` | what happens when an order is cancelled, and the saga for it; pure |
+//! | `admission` | whether another order is taken |
 //! | `place` | places all orders that were waiting, in one transaction |
 //! | `answers` | what inventory and billing say moves the sagas and the orders |
 //! | `deadlines` | time moves sagas too |
 //! | `cancel` | and so does who wants an order cancelled |
+//! | `parked` | sagas that wait for an operator |
 //! | `sagas` | what moves a saga causes, saved in one transaction |
 //! | `catalogue` | the replica of products and prices |
 //! | `history`, `timeline` | an order as it was; all that was written down about it; pure |
@@ -21,6 +23,7 @@
 //! | `meters` | what operators see of the orders |
 //! | `store` | all SQL |
 
+mod admission;
 mod answers;
 mod cancel;
 mod cancellation;
@@ -35,6 +38,7 @@ mod http;
 mod interleavings;
 mod meters;
 mod order;
+mod parked;
 mod place;
 mod problem;
 mod rebuild;
@@ -55,9 +59,11 @@ use messaging::{
 };
 use service::{health::Health, tasks::Tasks};
 use sqlx::PgPool;
-use web::access::Verifier;
+use web::{access::Verifier, gate::Gate};
 
-use crate::{answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled};
+use crate::{
+    admission::Admission, answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled,
+};
 
 /// The most messages of one transaction.
 const BATCH: usize = 500;
@@ -84,7 +90,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     relay::prepare(&db, &slot).await.context("the replication slot could not be created")?;
     let public_key = std::fs::read_to_string(&config.token_public_key_file)
         .with_context(|| format!("{} cannot be read", config.token_public_key_file.display()))?;
-    let (committer, queue) = Committer::new();
+    let admission = Arc::new(Admission::new(config.open_sagas_max));
+    let (committer, queue) = Committer::new(config.waiting_orders_max as usize, admission);
     let app = App {
         db: db.clone(),
         verifier: Verifier::from_pem(&public_key).context("the public key for tokens is none")?,
@@ -114,6 +121,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("answers", reads_answers.run(Answers(app.clone()), stop.clone()));
     tasks.spawn("catalogue", reads_catalogue.run(Catalogue(app.clone()), stop.clone()));
     tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
+    tasks.spawn("admission", admission::run(app.clone(), stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
     tasks.spawn("forget", forget::run(app.clone(), stop.clone()));
     tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
@@ -129,9 +137,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let verifier = app.verifier.clone();
     let routes = http::routes(app)
         .merge(web::health::routes(health.look()))
-        .merge(web::metrics::routes(verifier, service::metrics::render));
+        .merge(web::metrics::routes(verifier.clone(), service::metrics::render));
+    let gate = Gate::for_principals(config.limits, verifier);
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
-    tasks.spawn("http", web::serve::serve(listener, routes, stop));
+    tasks.spawn("http", web::serve::serve(listener, routes, gate, stop));
     tasks.run_until_stopped().await
 }
 

@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use contracts::order::OrderEvent;
-use metrics::{Counter, counter};
+use metrics::{Counter, Gauge, counter, gauge};
+
+use crate::store::sagas::Counts;
 
 struct Meters {
     placed: Counter,
@@ -11,6 +13,8 @@ struct Meters {
     shipments: Counter,
     cancellations_refused: Counter,
     cancelled: Counter,
+    sagas_open: Gauge,
+    sagas_parked: Gauge,
 }
 
 static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
@@ -19,6 +23,8 @@ static METERS: LazyLock<Meters> = LazyLock::new(|| Meters {
     shipments: counter!("orders_shipments_total"),
     cancellations_refused: counter!("orders_cancellations_refused_total"),
     cancelled: counter!("orders_cancelled_total"),
+    sagas_open: gauge!("orders_sagas_open"),
+    sagas_parked: gauge!("orders_sagas_parked"),
 });
 
 /// Counts what has just happened to orders.
@@ -33,4 +39,10 @@ pub(crate) fn happened(events: &[OrderEvent]) {
         };
         counter.increment(1);
     }
+}
+
+/// So many sagas there are now.
+pub(crate) fn sagas(Counts { open, parked }: Counts) {
+    METERS.sagas_open.set(open as f64);
+    METERS.sagas_parked.set(parked as f64);
 }

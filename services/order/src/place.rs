@@ -1,6 +1,6 @@
 //! Placing orders: one transaction for all that were waiting.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
@@ -8,7 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    App, meters,
+    App,
+    admission::Admission,
+    meters,
     order::{self, Cart, Refusal},
     reference::Reference,
     sagas::Progress,
@@ -17,8 +19,6 @@ use crate::{
 
 /// The most orders in one transaction.
 const BATCH: usize = 500;
-/// The most requests that wait for the next transaction; one more is turned away.
-const QUEUE: usize = 4096;
 /// How often a batch that lost a deadlock is tried.
 const TRIES: usize = 5;
 
@@ -70,21 +70,33 @@ type Reply = oneshot::Sender<Result<Placed, PlaceError>>;
 
 /// Hands wishes to the task that commits them.
 #[derive(Debug, Clone)]
-pub(crate) struct Committer(mpsc::Sender<(Wish, Reply)>);
+pub(crate) struct Committer {
+    queue: mpsc::Sender<(Wish, Reply)>,
+    admission: Arc<Admission>,
+}
 
 /// What is waiting for the next transaction.
 pub(crate) type Queue = mpsc::Receiver<(Wish, Reply)>;
 
 impl Committer {
-    pub(crate) fn new() -> (Self, Queue) {
-        let (sender, queue) = mpsc::channel(QUEUE);
-        (Self(sender), queue)
+    /// So many wishes may wait, if `admission` lets them in.
+    pub(crate) fn new(waiting_max: usize, admission: Arc<Admission>) -> (Self, Queue) {
+        let (sender, queue) = mpsc::channel(waiting_max);
+        (Self { queue: sender, admission }, queue)
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Places the order, and answers after the commit. The work goes on also if the caller goes away.
     pub(crate) async fn place(&self, wish: Wish) -> Result<Placed, PlaceError> {
+        let seat = self.queue.try_reserve().map_err(|_| PlaceError::Busy)?;
+        if !self.admission.admit() {
+            return Err(PlaceError::Busy);
+        }
         let (reply, answer) = oneshot::channel();
-        self.0.try_send((wish, reply)).map_err(|_| PlaceError::Busy)?;
+        seat.send((wish, reply));
         answer.await.unwrap_or(Err(PlaceError::Store))
     }
 }

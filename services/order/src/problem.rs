@@ -30,6 +30,10 @@ pub(crate) static ORDER_NOT_FOUND: ProblemType =
     ProblemType { slug: "order_not_found", status: StatusCode::NOT_FOUND, title: "There is no such order" };
 pub(crate) static ORDER_SHIPPED: ProblemType =
     ProblemType { slug: "order_shipped", status: StatusCode::CONFLICT, title: "The order is on its way" };
+pub(crate) static SAGA_NOT_FOUND: ProblemType =
+    ProblemType { slug: "saga_not_found", status: StatusCode::NOT_FOUND, title: "There is no such saga" };
+pub(crate) static SAGA_NOT_PARKED: ProblemType =
+    ProblemType { slug: "saga_not_parked", status: StatusCode::CONFLICT, title: "The saga is not parked" };
 pub(crate) static CUSTOMERS_ONLY: ProblemType =
     ProblemType { slug: "customers_only", status: StatusCode::FORBIDDEN, title: "Only a customer can do this" };
 

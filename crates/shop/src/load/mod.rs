@@ -193,7 +193,9 @@ impl Customer {
             let request = self.client.post(&self.url).header("authorization", &self.authorization);
             let request = request.header("idempotency-key", &key).header("prefer", format!("wait={WAIT_S}"));
             let answer = request.json(&order).send().await?;
-            if answer.status() != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > PATIENCE {
+            let comes_again =
+                [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status());
+            if !comes_again || began.elapsed() > PATIENCE {
                 break answer;
             }
             tally.came_again += 1;

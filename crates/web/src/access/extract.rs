@@ -19,8 +19,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, Problem> {
-        let verifier = Verifier::from_ref(state);
-        let principal = bearer(&parts.headers).and_then(|token| verifier.verify(token).ok());
+        let principal = principal(&parts.headers, &Verifier::from_ref(state));
         // The same words for every reason: see `TokenRefused`.
         principal
             .ok_or_else(|| Problem::of(&types::UNAUTHENTICATED, "Send a valid token: `Authorization: Bearer <token>`."))
@@ -39,6 +38,11 @@ where
             Principal::Customer(_) => Err(Problem::of(&types::FORBIDDEN, "Only an operator may do this.")),
         }
     }
+}
+
+/// Who is asking, if that is certain.
+pub(crate) fn principal(headers: &HeaderMap, verifier: &Verifier) -> Option<Principal> {
+    bearer(headers).and_then(|token| verifier.verify(token).ok())
 }
 
 /// The token, if there is exactly one `Authorization: Bearer`.

@@ -10,6 +10,7 @@ mod verifier;
 
 use contracts::CustomerId;
 pub use extract::Operator;
+pub(crate) use extract::principal;
 pub use keys::{NotAKey, generate_keys};
 use serde::{Deserialize, Serialize};
 pub use signer::Signer;

@@ -62,6 +62,16 @@ pub static PRECONDITION_REQUIRED: ProblemType =
 /// The handler did not answer in time. Whether it had an effect is not known.
 pub static TIMED_OUT: ProblemType = of("timed_out", StatusCode::SERVICE_UNAVAILABLE, "The answer took too long");
 
+/// The body came too slowly.
+pub static BODY_TIMED_OUT: ProblemType = of("body_timed_out", StatusCode::REQUEST_TIMEOUT, "The body came too slowly");
+
+/// This principal has asked too often.
+pub static RATE_LIMITED: ProblemType = of("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests");
+
+/// There is more to do than can be done.
+pub static OVERLOADED: ProblemType =
+    of("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The service has too much to do");
+
 /// Something the service needs is away.
 pub static UNAVAILABLE: ProblemType =
     of("unavailable", StatusCode::SERVICE_UNAVAILABLE, "The service is not available");

@@ -3,6 +3,7 @@
 
 mod access;
 mod extract;
+mod limits;
 mod logs;
 mod metrics;
 mod openapi;
@@ -15,6 +16,7 @@ use axum::{
 };
 use serde_json::Value;
 use tower::ServiceExt;
+use web::gate::Gate;
 
 /// What came back.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ struct Answer {
 
 /// Sends `request` to `router`, guarded as it is in a service.
 async fn call(router: &Router, request: Request<Body>) -> Answer {
-    let response = web::serve::guarded(router.clone()).oneshot(request).await.unwrap();
+    let response = web::serve::guarded(router.clone(), Gate::default()).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };

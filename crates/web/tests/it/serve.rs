@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use web::{
     extract::Json,
+    gate::Gate,
     health::{self, Need},
     problem::{FieldError, Problem, ProblemType},
     serve::{GRACE, REQUEST_TIMEOUT, serve},
@@ -153,7 +154,7 @@ async fn server() -> (Server, impl Future<Output = std::io::Result<()>>) {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
     let stop = CancellationToken::new();
-    let serving = serve(listener, router, stop.clone());
+    let serving = serve(listener, router, Gate::default(), stop.clone());
     (Server { came, let_go, stop, client }, serving)
 }
 
@@ -212,7 +213,7 @@ async fn it_is_not_ready_before_it_is_gone() {
             assert!(ask().await.unwrap().starts_with("HTTP/1.1 503 "));
         }
     };
-    let (ended, ()) = tokio::join!(serve(listener, router, stop.clone()), asking);
+    let (ended, ()) = tokio::join!(serve(listener, router, Gate::default(), stop.clone()), asking);
     ended.unwrap();
     assert!(ask().await.is_err(), "nobody listens any more");
 }

@@ -16,6 +16,7 @@ use service::clock::Clock;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use web::access::{Principal, Signer, Verifier, generate_keys};
+use web::gate::Gate;
 
 use crate::bench::{Bench, HANDED_OVER_ONLY, Mood, Order};
 use billing::provider::Operation;
@@ -34,14 +35,15 @@ impl Client {
     pub(crate) fn of(bench: &Bench) -> Self {
         let (private, public) = generate_keys();
         let verifier = Verifier::from_pem(&public).unwrap();
-        let router = web::serve::guarded(billing::http::router(Api {
+        let router = billing::http::router(Api {
             pool: bench.pool.clone(),
             verifier,
             desk: bench.desk.clone(),
             clock: Clock::system(),
             webhooks: Some(Webhooks::new(SECRET).unwrap()),
             work: TaskTracker::new(),
-        }));
+        });
+        let router = web::serve::guarded(router, Gate::default());
         Self { router, signer: Signer::from_pem(&private).unwrap(), private_pem: private }
     }
 

@@ -10,6 +10,7 @@ use contracts::Money;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use web::gate::Gate;
 
 use crate::bench::PATIENCE;
 
@@ -50,7 +51,9 @@ impl Watched {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
-        server.spawn(async move { web::serve::serve(listener, router, CancellationToken::new()).await.unwrap() });
+        server.spawn(async move {
+            web::serve::serve(listener, router, Gate::default(), CancellationToken::new()).await.unwrap()
+        });
         Self { own: Some((folder, server)), ..Self::at(&url, timeout) }
     }
 

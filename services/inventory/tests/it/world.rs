@@ -26,7 +26,10 @@ use testkit::TestMongoDatabase;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 use uuid::Uuid;
-use web::access::{Principal, Signer, Verifier, generate_keys};
+use web::{
+    access::{Principal, Signer, Verifier, generate_keys},
+    gate::Gate,
+};
 
 pub(crate) struct World {
     pub(crate) url: String,
@@ -51,7 +54,7 @@ impl World {
         inventory::prepare(&database).await.unwrap();
         let mut writers = JoinSet::new();
         let app = start(database.clone(), &mut writers);
-        let router = web::serve::guarded(inventory::http::router(app.clone()));
+        let router = web::serve::guarded(inventory::http::router(app.clone()), Gate::default());
         let feed = Feed::new(&database, app.messages(), 0).await;
         Self { url, db: database, app, router, feed, writers }
     }

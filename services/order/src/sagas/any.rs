@@ -3,6 +3,7 @@
 use contracts::{OrderId, billing::PaymentToken, order::CancelReason, order::OrderEvent};
 use jiff::Timestamp;
 use saga::{Answer, CommandId, Data, Ended, Input, Instance, LogEntry, Phase, Transition};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::AdvanceError;
@@ -30,6 +31,8 @@ pub(crate) enum Moves {
     Woken,
     /// Somebody wants its order cancelled.
     CancelRequested,
+    /// An operator lets it go on.
+    Resumed,
 }
 
 /// What follows.
@@ -99,6 +102,7 @@ impl AnySaga {
                     Moves::Cancellation(command, _) => return Err(AdvanceError::OtherKind(command)),
                     Moves::Woken => Input::Woken,
                     Moves::CancelRequested => Input::CancelRequested,
+                    Moves::Resumed => Input::Resumed,
                 };
                 let transition = CHECKOUT.advance(instance, input, now)?;
                 Checkout::forget_token(instance);
@@ -112,6 +116,7 @@ impl AnySaga {
                     Moves::Checkout(command, _) => return Err(AdvanceError::OtherKind(command)),
                     Moves::Woken => Input::Woken,
                     Moves::CancelRequested => Input::CancelRequested,
+                    Moves::Resumed => Input::Resumed,
                 };
                 let transition = CANCELLATION.advance(instance, input, now)?;
                 Ok(Moved::of(instance.id, transition, |how| Then::Tell(cancellation::ended(&how))))
@@ -133,12 +138,28 @@ impl AnySaga {
         }
     }
 
+    /// The name of its kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Checkout(_) => CHECKOUT.name(),
+            Self::Cancellation(_) => CANCELLATION.name(),
+        }
+    }
+
+    /// The step that was refused and the reason, if it is parked.
+    pub(crate) fn parked(&self) -> Option<(&str, Value)> {
+        match self {
+            Self::Checkout(instance) => refused(instance.phase()),
+            Self::Cancellation(instance) => refused(instance.phase()),
+        }
+    }
+
     /// Writes the saga down.
     pub(crate) fn stored(&self) -> Stored {
         let order = self.order();
         match self {
-            Self::Checkout(instance) => Stored::of(CHECKOUT.name(), order, instance),
-            Self::Cancellation(instance) => Stored::of(CANCELLATION.name(), order, instance),
+            Self::Checkout(instance) => Stored::of(self.kind(), order, instance),
+            Self::Cancellation(instance) => Stored::of(self.kind(), order, instance),
         }
     }
 
@@ -185,6 +206,13 @@ impl Stored {
             Phase::Ended(Ended::Unwound(_)) => "unwound",
         };
         Self { id: instance.id, kind, order, state, instance: json(instance), wake_at: instance.wake_at() }
+    }
+}
+
+fn refused<R: serde::Serialize>(phase: &Phase<R>) -> Option<(&str, Value)> {
+    match phase {
+        Phase::Parked { step, reason } => Some((step, serde_json::to_value(reason).unwrap_or_default())),
+        Phase::Begun | Phase::AtPivot | Phase::PastPivot | Phase::Unwinding(_) | Phase::Ended(_) => None,
     }
 }
 

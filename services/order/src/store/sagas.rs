@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
+    parked::Parked,
     sagas::{AnySaga, Logged},
     store::unreadable,
 };
@@ -178,6 +179,60 @@ pub(crate) async fn put_off(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The parked sagas behind `after`, by their ids and so by their age. One that cannot be read is left out.
+pub(crate) async fn parked(conn: &mut PgConnection, after: Uuid, at_most: u32) -> sqlx::Result<Vec<Parked>> {
+    let rows = sqlx::query!(
+        r#"-- sagas::parked
+         select id, kind, instance::text as "instance!",
+                (select max(at) from saga_log where saga_id = saga.id) as "since!: jiff_sqlx::Timestamp"
+         from saga where state = 'parked' and id > $1 order by id limit $2"#,
+        after,
+        i64::from(at_most),
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut parked = Vec::with_capacity(rows.len());
+    for row in rows {
+        match AnySaga::read(&row.kind, &row.instance) {
+            Ok(saga) => parked.extend(saga.parked().map(|(step, reason)| Parked {
+                saga: row.id,
+                kind: saga.kind(),
+                order: saga.order(),
+                step: step.to_owned(),
+                reason,
+                since: row.since.into(),
+            })),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(saga.id = %row.id, error, "a saga that is parked cannot be read and is left out");
+            }
+        }
+    }
+    Ok(parked)
+}
+
+/// How many sagas there are that have not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Those that wait for something.
+    pub(crate) open: i64,
+    /// Those that wait for an operator.
+    pub(crate) parked: i64,
+}
+
+/// Counts them; the open ones up to `at_most`.
+pub(crate) async fn count(conn: &mut PgConnection, at_most: i64) -> sqlx::Result<Counts> {
+    sqlx::query_as!(
+        Counts,
+        r#"-- sagas::count
+         select (select count(*) from (select from saga where wake_at is not null limit $1) as waiting) as "open!",
+                (select count(*) from saga where state = 'parked') as "parked!""#,
+        at_most,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 #[derive(Default)]

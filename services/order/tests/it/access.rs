@@ -7,6 +7,8 @@ use testkit::{
     postgres_contents,
 };
 
+use web::gate::Gate;
+
 use super::{
     bench::Bench,
     http::{bench, order},
@@ -33,11 +35,16 @@ async fn operations(bench: &Bench) -> Vec<Operation> {
         operation(Method::POST, "/v1/orders/{id}/republish", desk, 202),
         operation(Method::POST, "/v1/orders/rebuild", desk, 200),
         operation(Method::POST, "/v1/orders/{id}/cancellation", owner, 202),
+        operation(Method::GET, "/v1/sagas/parked", desk, 200),
+        operation(Method::POST, "/v1/sagas/{id}/resume", desk, 404),
     ]
 }
 
 fn doors(bench: &Bench) -> Doors<'_> {
-    Doors { router: web::serve::guarded(http::routes(bench.app.clone())), private_pem: &bench.private_pem }
+    Doors {
+        router: web::serve::guarded(http::routes(bench.app.clone()), Gate::default()),
+        private_pem: &bench.private_pem,
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The test bench: an order service without its loops, and the participants' side of each conversation.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use contracts::{
     CommandId, CustomerId, Message, Money, OrderId, ShipmentId,
@@ -19,6 +19,7 @@ use web::access::{Signer, Verifier};
 
 use crate::{
     App,
+    admission::Admission,
     answers::Answers,
     catalogue::Catalogue,
     order::{Cart, CartLine, Order},
@@ -38,6 +39,11 @@ pub(super) struct Bench {
     read: Mutex<i64>,
 }
 
+/// One that turns nobody away.
+fn committer() -> (Committer, Queue) {
+    Committer::new(4_096, Arc::new(Admission::new(10_000)))
+}
+
 impl Bench {
     /// A service that knows `MUG` for 12.90 EUR and `PAN` for 49.99 EUR.
     pub(super) async fn new() -> Self {
@@ -47,9 +53,9 @@ impl Bench {
         let db = PgPoolOptions::new().max_connections(20).connect_with(options).await.unwrap();
         sqlx::migrate!().run(&db).await.unwrap();
         let (private, public) = web::access::generate_keys();
-        let (committer, queue) = Committer::new();
+        let (committer, queue) = committer();
         let verifier = Verifier::from_pem(&public).unwrap();
-        let app = App { db, verifier, committer, settled: <std::sync::Arc<Settled>>::default() };
+        let app = App { db, verifier, committer, settled: <Arc<Settled>>::default() };
         let bench = Self {
             app,
             signer: Signer::from_pem(&private).unwrap(),
@@ -64,8 +70,8 @@ impl Bench {
 
     /// Another process of the service, or the same after a restart.
     pub(super) fn another(&self) -> Self {
-        let (committer, queue) = Committer::new();
-        let app = App { committer, settled: <std::sync::Arc<Settled>>::default(), ..self.app.clone() };
+        let (committer, queue) = committer();
+        let app = App { committer, settled: <Arc<Settled>>::default(), ..self.app.clone() };
         let (signer, queue, read) = (self.signer.clone(), Mutex::new(Some(queue)), Mutex::new(0));
         Self { app, signer, private_pem: self.private_pem.clone(), queue, customer: self.customer, read }
     }

@@ -1,12 +1,15 @@
 //! Placing orders, and repeating the request.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::bench::{Bench, placed};
 use crate::{
+    admission::{self, Admission},
     order::Refusal,
-    place::{self, PlaceError, Placed, place_all},
+    place::{self, Committer, PlaceError, Placed, place_all},
 };
 
 #[tokio::test]
@@ -65,6 +68,31 @@ async fn a_refused_order_leaves_no_trace_and_sinks_no_other() {
     assert_eq!(bench.count("orders").await, 2);
     assert_eq!(bench.count("idempotency_key").await, 2);
     assert_eq!(bench.count("outbox").await, 6);
+}
+
+/// Open sagas count whoever began them; refused before anything is done, and let in once some have ended.
+#[tokio::test]
+async fn while_too_many_sagas_are_open_no_order_is_placed() {
+    let mut bench = Bench::new().await;
+    let (committer, queue) = Committer::new(16, Arc::new(Admission::new(2)));
+    bench.app.committer = committer.clone();
+    // Two that another instance has placed.
+    let open = [bench.order().await, bench.order().await];
+    admission::look(&bench.app).await.unwrap();
+    assert_eq!(committer.place(bench.wish("a", "MUG", 1)).await, Err(PlaceError::Busy));
+    assert_eq!((queue.len(), bench.count("orders").await), (0, 2), "nothing was begun");
+
+    let [first, _] = &open;
+    let capture = bench.capturing(first).await;
+    bench.answers(vec![first.captured(capture)]).await.unwrap();
+    admission::look(&bench.app).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, stop.clone()));
+    assert!(matches!(committer.place(bench.wish("a", "MUG", 1)).await, Ok(Placed::Now(_))));
+    assert_eq!(committer.place(bench.wish("b", "MUG", 1)).await, Err(PlaceError::Busy), "it counts at once");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(bench.count("orders").await, 3);
 }
 
 #[tokio::test]
