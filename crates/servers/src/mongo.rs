@@ -52,7 +52,8 @@ impl Mongo {
             .await
             .map_err(|error| ServerError::Unusable { server: Server::Mongo.name(), reason: error.to_string() })?;
         let limit = Duration::from_secs(START_LIMIT_S);
-        health::wait_until_healthy(&process, limit, || is_primary(&admin, config.port)).await?;
+        let host = format!("127.0.0.1:{}", config.port);
+        health::wait_until_healthy(&process, limit, || is_primary(&admin, &host)).await?;
         Ok(Self { process, port: config.port })
     }
 
@@ -100,14 +101,15 @@ async fn admin(port: u16) -> mongodb::error::Result<Database> {
     Ok(Client::with_options(options)?.database("admin"))
 }
 
-/// One look at the server, which also makes sure that it has the right replica set.
-async fn is_primary(admin: &Database, port: u16) -> bool {
+/// One look at a server, by its database `admin`: whether it is the primary of a replica set of one, as `host` (a name
+/// and a port). The look also makes sure that it has that replica set, so ask again.
+pub async fn is_primary(admin: &Database, host: &str) -> bool {
     let Ok(hello) = admin.run_command(doc! { "hello": 1 }).await else { return false };
     if hello.get_bool("isWritablePrimary").unwrap_or(false) {
         return true;
     }
     // The next look tells whether it helped.
-    let _ = set_up(admin, &format!("127.0.0.1:{port}")).await;
+    let _ = set_up(admin, host).await;
     false
 }
 

@@ -8,12 +8,14 @@
 //! | [`background`] | a shop that outlives the command that started it |
 //! | [`state`], [`status`], [`logs`], [`metrics`], [`token`] | what a running shop tells about itself |
 //! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
+//! | [`compose`] | what `docker-compose.yml` has done by this program: secrets, databases, catalogue |
 //! | [`dead`], [`republish`] | what a service could not take in; what its owners send again |
 //!
 //! The command is `src/main.rs` over this library; the system tests use the library itself.
 
 pub mod audit;
 pub mod background;
+pub mod compose;
 mod databases;
 pub mod dead;
 mod error;
