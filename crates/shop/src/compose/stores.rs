@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a store.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The role and the user of the inventory service, both in its own database.
+/// The role of the inventory service, and its user. The role is of the database `admin`, else it could reach no other
+/// database than its own.
 const INVENTORY: &str = "inventory_service";
 
 /// What the inventory service changes.
@@ -68,12 +69,13 @@ async fn prepare_inventory(logins: &Logins) -> mongodb::error::Result<()> {
     }
     let db = client.database("inventory");
     let role = doc! { "privileges": privileges(), "roles": [] };
-    let user = doc! { "pwd": logins.inventory_service(), "roles": [INVENTORY] };
-    make_or_change(&db, "createRole", "updateRole", role).await?;
+    let its_role = doc! { "role": INVENTORY, "db": "admin" };
+    let user = doc! { "pwd": logins.inventory_service(), "roles": [its_role] };
+    make_or_change(&admin, "createRole", "updateRole", role).await?;
     make_or_change(&db, "createUser", "updateUser", user).await
 }
 
-/// What the service may do in its database, by collection.
+/// What the service may do, by collection. Of the server's log it sees how far that reaches back, for its relay.
 fn privileges() -> Vec<Document> {
     let reads = ["find", "changeStream", "listIndexes", "collStats"];
     let makes = ["createCollection", "createIndex"];
@@ -82,7 +84,8 @@ fn privileges() -> Vec<Document> {
         doc! { "resource": { "db": "inventory", "collection": collection }, "actions": actions }
     };
     let changed = CHANGED.iter().map(|collection| may(collection, &["insert", "update", "remove"]));
-    changed.chain(ADDED_TO.iter().map(|collection| may(collection, &["insert"]))).collect()
+    let log = doc! { "resource": { "db": "local", "collection": "oplog.rs" }, "actions": ["find"] };
+    changed.chain(ADDED_TO.iter().map(|collection| may(collection, &["insert"]))).chain([log]).collect()
 }
 
 /// Makes our role or our user as `wanted`, or changes the one that is there.
