@@ -21,7 +21,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     # shellcheck disable=SC2086
     initdb --username="${POSTGRES_USER:-postgres}" --pwfile=<(printf '%s\n' "$password") ${POSTGRES_INITDB_ARGS:-} --pgdata "$new"
     printf '\nhost all all all scram-sha-256\n' >>"$new/pg_hba.conf"
-    sed -i "s/^#\?listen_addresses *=.*/listen_addresses = '*'/" "$new/postgresql.conf"
+    printf "\n%s\n" "listen_addresses = '*'" "unix_socket_directories = '/var/run/postgresql'" >>"$new/postgresql.conf"
     [ ! -d "$PGDATA" ] || rmdir "$PGDATA"
     mv "$new" "$PGDATA"
 fi

@@ -59,7 +59,7 @@ async fn prepare_inventory(logins: &Logins) -> mongodb::error::Result<()> {
     let client = Client::with_options(options)?;
     let (admin, host) = (client.database("admin"), format!("{}:27017", host::MONGO));
     // Whether it answers at all, and lets us in: else a wrong password would be waited for.
-    admin.run_command(doc! { "usersInfo": 1 }).await?;
+    admin.run_command(doc! { "ping": 1 }).await?;
     let deadline = Instant::now() + PATIENCE;
     while !is_primary(&admin, &host).await {
         if Instant::now() > deadline {
