@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Map, Value};
+use servers::{Data, kafka, mongo, postgres};
 use shop::{State, compose};
 
 /// Containers that are root, and why each must be. None is.
@@ -142,29 +143,19 @@ fn containers_have_the_names_that_they_call_each_other() {
 #[test]
 fn servers_have_the_settings_of_the_native_ones() {
     let services = services();
-    let native = |file: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/servers/src").join(file);
-        fs::read_to_string(path).unwrap()
-    };
     let kafka = environment(&services["kafka"]);
-    let settings = native("kafka.rs");
-    let settings = settings.split("process.roles=").nth(1).unwrap().split("\"\n").next().unwrap();
-    // Where it listens and where its data is are other things here.
-    let settings = settings.lines().skip_while(|line| !line.starts_with("log.dirs")).skip(1);
-    let settings: Vec<_> = settings.filter(|line| !line.starts_with('#')).map(|line| line.split_once('=').unwrap()).collect();
+    let settings: Vec<_> = kafka::SETTINGS.lines().filter_map(|line| line.split_once('=')).collect();
     assert!(settings.len() >= 15, "{settings:?}");
     for (name, value) in settings {
         let variable = format!("KAFKA_{}", name.to_uppercase().replace('.', "_"));
         assert_eq!(kafka.get(variable.as_str()), Some(&value), "{variable}");
     }
-    let told = |service: &str, setting: &str| list(&services[service], "command").iter().any(|said| said.ends_with(setting));
-    for postgres in ["postgres-orders", "postgres-billing"] {
-        for setting in ["wal_level=logical", "wal_sender_timeout=5s", "max_wal_size=2GB", "timezone=UTC"] {
-            assert!(native("postgres.rs").contains(&format!("\"{setting}\"")) && told(postgres, setting), "{setting}");
-        }
-    }
-    for setting in ["transactionLifetimeLimitSeconds=5", "shutdownTimeoutMillisForSignaledShutdown=0"] {
-        assert!(native("mongo.rs").contains(setting) && told("mongo", setting), "{setting}");
+    let told = |service: &str| list(&services[service], "command").split_off(1);
+    let wanted: Vec<String> = postgres::settings_of(Data::Kept, None).iter().map(|said| format!("-c{said}")).collect();
+    assert_eq!([told("postgres-orders"), told("postgres-billing")], [wanted.clone(), wanted]);
+    let mongod = told("mongo");
+    for argument in mongo::arguments_of(Data::Kept) {
+        assert!(mongod.contains(&argument), "{argument} is not in {mongod:?}");
     }
 }
 
