@@ -22,7 +22,8 @@ fn description() -> Value {
 }
 
 fn services() -> BTreeMap<String, Map<String, Value>> {
-    let services: BTreeMap<String, Map<String, Value>> = serde_json::from_value(description()["services"].clone()).unwrap();
+    let services: BTreeMap<String, Map<String, Value>> =
+        serde_json::from_value(description()["services"].clone()).unwrap();
     assert!(services.len() >= 12, "{:?}", services.keys());
     services
 }
@@ -47,7 +48,9 @@ fn no_container_is_root_or_may_become_more_than_it_is() {
         assert_eq!(list(&service, "cap_drop"), ["ALL"], "{name}");
         assert!(list(&service, "security_opt").contains(&"no-new-privileges:true"), "{name}");
         assert_eq!(service.get("read_only"), Some(&Value::Bool(true)), "{name} writes to its image");
-        for more in ["privileged", "cap_add", "devices", "device_cgroup_rules", "group_add", "pid", "ipc", "userns_mode"] {
+        for more in
+            ["privileged", "cap_add", "devices", "device_cgroup_rules", "group_add", "pid", "ipc", "userns_mode"]
+        {
             assert!(!service.contains_key(more), "{name} has {more}");
         }
         let alone = service.get("network_mode").is_none_or(|mode| mode == "none");
@@ -85,11 +88,7 @@ fn only_http_ports_are_published_and_to_this_machine_alone() {
 #[test]
 fn a_database_is_reached_by_its_service_alone() {
     let (services, networks) = (services(), description()["networks"].clone());
-    let databases = [
-        ("postgres-orders", "order"),
-        ("postgres-billing", "billing"),
-        ("mongo", "inventory"),
-    ];
+    let databases = [("postgres-orders", "order"), ("postgres-billing", "billing"), ("mongo", "inventory")];
     for (database, owner) in databases {
         let [network] = list(&services[database], "networks")[..] else { panic!("{database} is on one network") };
         assert_eq!(networks[network]["internal"], Value::Bool(true), "{network} leads out");
@@ -129,7 +128,8 @@ fn containers_have_the_names_that_they_call_each_other() {
     folders.for_each(|folder| fs::create_dir(home.path().join(folder)).unwrap());
     compose::make_secrets(home.path()).expect("there is a volume for each container that needs a secret");
     let State { stores, services: called, .. } = State::read(&home.path().join("shop")).unwrap();
-    let mut urls = vec![stores.orders, stores.billing, stores.inventory, stores.provider, format!("/{}", stores.brokers)];
+    let mut urls =
+        vec![stores.orders, stores.billing, stores.inventory, stores.provider, format!("/{}", stores.brokers)];
     urls.extend(called.into_values().flatten());
     assert_eq!(urls.len(), 8);
     for url in urls {
@@ -162,10 +162,12 @@ fn servers_have_the_settings_of_the_native_ones() {
 /// Whoever has no image registry builds them: `deploy/offline/build`.
 #[test]
 fn every_image_can_be_another() {
-    let chosen = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/offline/images.env")).unwrap();
+    let chosen =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/offline/images.env")).unwrap();
     for (name, service) in services() {
         let image = service["image"].as_str().unwrap();
-        let variable = image.strip_prefix("${").and_then(|image| image.split_once(":-")).expect("a variable with a default").0;
+        let variable =
+            image.strip_prefix("${").and_then(|image| image.split_once(":-")).expect("a variable with a default").0;
         let other = chosen.lines().find_map(|line| line.strip_prefix(variable)?.strip_prefix('='));
         let other = other.unwrap_or_else(|| panic!("{name} runs {variable}, which is not built"));
         assert!(other.starts_with("ironmonger/offline-"), "{other} has the name of another's image");

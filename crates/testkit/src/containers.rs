@@ -66,7 +66,8 @@ pub(crate) async fn start_postgres() -> (Contained, String) {
         let port = free_port()?;
         let image = image("POSTGRES_IMAGE", "postgres:18.1", port, 5432.tcp());
         let settings = postgres::settings_of(Data::Throwaway, None).into_iter().map(|setting| format!("-c{setting}"));
-        let arguments = "--auth=scram-sha-256 --encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8";
+        let arguments =
+            "--auth=scram-sha-256 --encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8";
         let image = image.with_env_var("POSTGRES_PASSWORD", PASSWORD).with_env_var("POSTGRES_INITDB_ARGS", arguments);
         let started = start(image.with_cmd(["postgres".to_owned()].into_iter().chain(settings)), port).await?;
         answering("PostgreSQL", || postgres::lets_in(port)).await?;
