@@ -155,25 +155,15 @@ fn java_in(files: &Path, name: &str, log: &Path) -> Result<Program, ServerError>
     Ok(Program::new(name, java, log).args(["-cp".into(), files.join("libs/*")]))
 }
 
-/// Whether the broker answers an `ApiVersions` request: version 0, no client id.
-async fn answers(port: u16) -> bool {
+/// Whether the broker at this port of loopback answers an `ApiVersions` request: version 0, no client id.
+pub async fn answers(port: u16) -> bool {
     let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
     // Length, then the id of the request.
     matches!(health::ask(port, &request).await, Ok([_, _, _, _, 0, 0, 0, 1]))
 }
 
-/// The settings of the broker.
-fn properties(port: u16, controller_port: u16, logs: &Path) -> String {
-    let logs = logs.display();
-    format!(
-        "\
-process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-controller.listener.names=CONTROLLER
-log.dirs={logs}
+/// What a broker of one node is set to, wherever it listens and its data is.
+pub const SETTINGS: &str = "\
 # Topics are made by the services, with the settings they need.
 auto.create.topics.enable=false
 # There is one broker, and every replica is on it.
@@ -196,6 +186,20 @@ group.initial.rebalance.delay.ms=0
 num.network.threads=2
 num.io.threads=2
 num.recovery.threads.per.data.dir=2
-"
+";
+
+/// The settings of the broker.
+fn properties(port: u16, controller_port: u16, logs: &Path) -> String {
+    let logs = logs.display();
+    format!(
+        "\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+log.dirs={logs}
+{SETTINGS}"
     )
 }

@@ -52,7 +52,8 @@ impl Mongo {
             .await
             .map_err(|error| ServerError::Unusable { server: Server::Mongo.name(), reason: error.to_string() })?;
         let limit = Duration::from_secs(START_LIMIT_S);
-        health::wait_until_healthy(&process, limit, || is_primary(&admin, config.port)).await?;
+        let host = format!("127.0.0.1:{}", config.port);
+        health::wait_until_healthy(&process, limit, || is_primary(&admin, &host)).await?;
         Ok(Self { process, port: config.port })
     }
 
@@ -73,23 +74,38 @@ impl Mongo {
 }
 
 fn program(home: &Home, config: &MongoConfig) -> Program {
-    // Nothing of the oplog behind the last checkpoint is dropped, however full it is: a test that fills it waits so long.
-    let (cache_gb, oplog_mb, checkpoint_s, stop, patience) = match config.worth {
-        Data::Kept => ("0.5", "1024", "60", StopSignal::Term, Duration::from_secs(20)),
-        Data::Throwaway => ("0.25", "128", "1", StopSignal::Kill, Duration::ZERO),
+    let (stop, patience) = match config.worth {
+        Data::Kept => (StopSignal::Term, Duration::from_secs(20)),
+        Data::Throwaway => (StopSignal::Kill, Duration::ZERO),
     };
     Program::new(&config.name, Server::Mongo.folder(home).join("mongod"), &config.log)
         .args(["--dbpath".into(), config.data.clone()])
         .args(["--port".into(), config.port.to_string()])
-        .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--quiet"])
-        .args(["--wiredTigerCacheSizeGB", cache_gb, "--oplogSize", oplog_mb, "--syncdelay", checkpoint_s])
+        .args(["--bind_ip", "127.0.0.1", "--nounixsocket"])
+        .args(arguments_of(config.worth))
+        .stopped_by(stop, patience)
+}
+
+/// How a server is started, wherever it listens and its data is.
+pub fn arguments_of(worth: Data) -> [&'static str; 8] {
+    // Nothing of the oplog behind the last checkpoint is dropped, however full it is: a test that fills it waits so long.
+    let [cache, oplog, checkpoint] = match worth {
+        Data::Kept => ["--wiredTigerCacheSizeGB=0.5", "--oplogSize=1024", "--syncdelay=60"],
+        Data::Throwaway => ["--wiredTigerCacheSizeGB=0.25", "--oplogSize=128", "--syncdelay=1"],
+    };
+    [
+        "--replSet=rs0",
+        "--quiet",
+        cache,
+        oplog,
+        checkpoint,
         // A client that is killed takes its connection with it, but not its transaction: whatever that has written stays
         // locked until the server gives it up, by default after a minute.
-        .args(["--setParameter", "transactionLifetimeLimitSeconds=5"])
+        "--setParameter=transactionLifetimeLimitSeconds=5",
         // Nobody else could take over, so waiting for that when told to stop helps nobody.
-        .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"])
-        .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
-        .stopped_by(stop, patience)
+        "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
+        "--setParameter=diagnosticDataCollectionEnabled=false",
+    ]
 }
 
 async fn admin(port: u16) -> mongodb::error::Result<Database> {
@@ -100,14 +116,15 @@ async fn admin(port: u16) -> mongodb::error::Result<Database> {
     Ok(Client::with_options(options)?.database("admin"))
 }
 
-/// One look at the server, which also makes sure that it has the right replica set.
-async fn is_primary(admin: &Database, port: u16) -> bool {
+/// One look at a server, by its database `admin`: whether it is the primary of a replica set of one, as `host` (a name
+/// and a port). The look also makes sure that it has that replica set, so ask again.
+pub async fn is_primary(admin: &Database, host: &str) -> bool {
     let Ok(hello) = admin.run_command(doc! { "hello": 1 }).await else { return false };
     if hello.get_bool("isWritablePrimary").unwrap_or(false) {
         return true;
     }
     // The next look tells whether it helped.
-    let _ = set_up(admin, &format!("127.0.0.1:{port}")).await;
+    let _ = set_up(admin, host).await;
     false
 }
 

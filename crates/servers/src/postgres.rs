@@ -185,32 +185,14 @@ impl Place {
     }
 
     fn server(&self, config: &PostgresConfig) -> Program {
-        let mut settings = vec![
-            format!("port={}", config.port),
-            "listen_addresses=127.0.0.1".into(),
-            "unix_socket_directories=".into(),
-            "timezone=UTC".into(),
-            "log_timezone=UTC".into(),
-            // The relays read the log; a reader that went away frees its slot after 5 s. A slot that nobody reads is
-            // given up before it fills the disk.
-            "wal_level=logical".into(),
-            "wal_sender_timeout=5s".into(),
-            format!("max_slot_wal_keep_size={}MB", config.log_limit_mb.unwrap_or(4096)),
-            "max_wal_size=2GB".into(),
-        ];
         let (stop, patience) = match config.worth {
-            Data::Kept => {
-                settings.extend(["max_connections=100".into(), "shared_buffers=256MB".into()]);
-                (StopSignal::Int, Duration::from_secs(20))
-            }
-            Data::Throwaway => {
-                settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=local"].map(String::from));
-                settings.extend(["max_connections=300", "max_replication_slots=50"].map(String::from));
-                settings.extend(["max_wal_senders=50".into(), "shared_buffers=128MB".into()]);
-                (StopSignal::Quit, Duration::from_secs(1))
-            }
+            Data::Kept => (StopSignal::Int, Duration::from_secs(20)),
+            Data::Throwaway => (StopSignal::Quit, Duration::from_secs(1)),
         };
-        let settings = settings.into_iter().flat_map(|setting| ["-c".into(), setting]);
+        let here = ["listen_addresses=127.0.0.1".into(), "unix_socket_directories=".into()];
+        let settings = [format!("port={}", config.port)].into_iter().chain(here);
+        let settings = settings.chain(settings_of(config.worth, config.log_limit_mb));
+        let settings = settings.flat_map(|setting| ["-c".into(), setting]);
         Program::new(&self.name, self.programs.join("postgres"), &self.log)
             .args(["-D".into(), self.data.join(CLUSTER)])
             .args(settings)
@@ -219,8 +201,32 @@ impl Place {
     }
 }
 
-/// Whether a client that wants in is asked for its credentials; while the server starts, it gets an error.
-async fn lets_in(port: u16) -> bool {
+/// What a cluster is set to, wherever it listens and its data is: `name=value`, each.
+pub fn settings_of(worth: Data, log_limit_mb: Option<u32>) -> Vec<String> {
+    let mut settings = vec![
+        "timezone=UTC".into(),
+        "log_timezone=UTC".into(),
+        // The relays read the log; a reader that went away frees its slot after 5 s. A slot that nobody reads is
+        // given up before it fills the disk.
+        "wal_level=logical".into(),
+        "wal_sender_timeout=5s".into(),
+        format!("max_slot_wal_keep_size={}MB", log_limit_mb.unwrap_or(4096)),
+        "max_wal_size=2GB".into(),
+    ];
+    match worth {
+        Data::Kept => settings.extend(["max_connections=100", "shared_buffers=256MB"].map(String::from)),
+        Data::Throwaway => {
+            settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=local"].map(String::from));
+            settings.extend(["max_connections=300", "max_replication_slots=50"].map(String::from));
+            settings.extend(["max_wal_senders=50", "shared_buffers=128MB"].map(String::from));
+        }
+    }
+    settings
+}
+
+/// Whether a client that wants in at this port of loopback is asked for its credentials; while the server starts, it gets an
+/// error.
+pub async fn lets_in(port: u16) -> bool {
     // Length, protocol 3.0, then names and values, each ended by a zero byte.
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let length = 8 + u8::try_from(parameters.len()).expect("a constant of 34 bytes");

@@ -56,6 +56,21 @@ pub(crate) enum Command {
     /// Folds the events of every order anew, and says which orders were not what their events make of them; they are
     /// from then on. Exit code 1: there were some, or the events of an order cannot be folded.
     Rebuild,
+    /// Fetches the servers, once, and prints the folder they are in.
+    Fetch,
+    /// What docker-compose.yml runs, in containers.
+    #[command(subcommand, hide = true)]
+    Compose(ComposeCommand),
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ComposeCommand {
+    /// Makes keys and passwords, once, and gives each container what is its own.
+    Secrets,
+    /// Makes databases, roles and the replica set, as far as they are missing.
+    Prepare,
+    /// Fills the catalogue, once.
+    Seed,
 }
 
 #[derive(Debug, Subcommand)]

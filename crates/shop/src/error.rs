@@ -47,6 +47,9 @@ pub enum ShopError {
         /// What it said.
         source: sqlx::Error,
     },
+    /// The database of inventory could not be prepared.
+    #[error("the database inventory could not be prepared: {0}")]
+    Inventory(Box<mongodb::error::Error>),
     /// A service did not do what was asked of it.
     #[error("the catalogue could not be filled: {0}")]
     Seed(String),

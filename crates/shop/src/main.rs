@@ -10,12 +10,12 @@ use std::{
 };
 
 use anyhow::Context;
-use args::{Args, Command, DeadCommand, LoadArgs, SagasCommand, TokenArgs, UpArgs, Whom};
+use args::{Args, Command, ComposeCommand, DeadCommand, LoadArgs, SagasCommand, TokenArgs, UpArgs, Whom};
 use clap::Parser;
 use contracts::CustomerId;
 use servers::{Home, Server, fetch};
 use shop::{
-    Options, Ports, Shop, ShopError, State, background,
+    Options, Ports, Shop, ShopError, State, background, compose,
     dead::{self, Dead},
     demo, load, logs,
     process::Processes,
@@ -92,6 +92,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             println!("{rebuilt}");
             return Ok(if rebuilt.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Fetch => {
+            fetch::fetch(&Home::of_this_user(), &Server::ALL).await.map_err(ShopError::from)?;
+            println!("{}", Home::of_this_user().servers().display());
+        }
+        Command::Compose(command) => run_in_container(Home::of_this_user().path(), command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -126,6 +131,14 @@ async fn bring_up(folder: &Path, args: UpArgs) -> anyhow::Result<ExitCode> {
 
 fn options(bin_dir: PathBuf, args: &UpArgs) -> Options {
     Options { ports: Ports::From(args.port_base), replicas: args.replicas, ..Options::of_this_user(bin_dir) }
+}
+
+async fn run_in_container(home: &Path, command: ComposeCommand) -> Result<(), ShopError> {
+    match command {
+        ComposeCommand::Secrets => compose::make_secrets(home),
+        ComposeCommand::Prepare => compose::prepare_stores(&home.join("shop")).await,
+        ComposeCommand::Seed => compose::fill_catalogue(&home.join("shop")).await,
+    }
 }
 
 /// Runs the shop until a signal comes.

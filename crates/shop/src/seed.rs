@@ -57,8 +57,16 @@ pub fn catalogue() -> &'static [Product] {
 
 /// Brings in what is missing and waits until the order service can sell it. Repeating it changes nothing.
 pub(crate) async fn fill(folder: &Path, state: &State, seed: Seed) -> Result<(), ShopError> {
+    match bring_in(folder, state, seed).await? {
+        0 => Ok(()),
+        wanted => wait_for_replica(&state.stores.orders, wanted).await,
+    }
+}
+
+/// Brings in what is missing, and says how many products there are. It needs the inventory service alone.
+pub(crate) async fn bring_in(folder: &Path, state: &State, seed: Seed) -> Result<usize, ShopError> {
     let wanted = match seed {
-        Seed::Nothing => return Ok(()),
+        Seed::Nothing => return Ok(0),
         Seed::First(count) => count.min(catalogue().len()),
         Seed::Whole => catalogue().len(),
     };
@@ -72,7 +80,7 @@ pub(crate) async fn fill(folder: &Path, state: &State, seed: Seed) -> Result<(),
         token::write_for_owner(&marker, &wanted.to_string())?;
         info!("The catalogue has {wanted} products.");
     }
-    wait_for_replica(&state.stores.orders, wanted).await
+    Ok(wanted)
 }
 
 struct Inventory<'a> {

@@ -17,6 +17,10 @@ use crate::ShopError;
 /// The name of the file in the shop's folder.
 const FILE: &str = "shop.json";
 
+/// The name of the same file where docker compose holds the shop. No lock tells then whether it is up: its parts are
+/// containers.
+const COMPOSED: &str = "compose.json";
+
 /// The name of the file that is locked while a shop is up.
 const LOCK: &str = "lock";
 
@@ -104,6 +108,9 @@ impl State {
     /// # Errors
     /// [`ShopError::NotRunning`] if no shop is up there.
     pub fn read(folder: &Path) -> Result<Self, ShopError> {
+        if let Ok(text) = fs::read(folder.join(COMPOSED)) {
+            return serde_json::from_slice(&text).map_err(|_| ShopError::NotRunning);
+        }
         let text = fs::read(folder.join(FILE)).map_err(|_| ShopError::NotRunning)?;
         let state: Self = serde_json::from_slice(&text).map_err(|_| ShopError::NotRunning)?;
         // After a SIGKILL the file is still there, and the lock is free.
@@ -112,9 +119,19 @@ impl State {
 
     /// Writes the state, whole or not at all, readable for its owner only.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        self.write_to(&folder.join(FILE))
+    }
+
+    /// Writes the state of a shop that docker compose holds.
+    pub(crate) fn write_composed(&self, folder: &Path) -> io::Result<()> {
+        self.write_to(&folder.join(COMPOSED))
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(path);
         let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.persist(folder.join(FILE)).map(drop).map_err(io::Error::from)
+        file.persist(path).map(drop).map_err(io::Error::from)
     }
 
     /// Removes the file.

@@ -5,14 +5,26 @@ use std::env;
 use servers::{Data, Kafka, KafkaConfig, Server, ServerError, free_port};
 use tokio::sync::OnceCell;
 
-use crate::run;
+use crate::{
+    containers::{self, Contained},
+    run,
+};
 
 /// The broker of this test process: host and port. Started at the first call; makes no topics by itself.
 ///
 /// It is shared by all tests of the process, so each gives its topics a prefix of its own.
 pub async fn kafka() -> &'static str {
-    static BROKER: OnceCell<(String, Option<Kafka>)> = OnceCell::const_new();
+    static BROKER: OnceCell<(String, Option<Held>)> = OnceCell::const_new();
     &BROKER.get_or_init(begin).await.0
+}
+
+/// What runs the broker.
+#[derive(Debug)]
+enum Held {
+    /// A child process.
+    Native(#[expect(dead_code, reason = "it runs as long as it is held")] Kafka),
+    /// A container.
+    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
 }
 
 /// A broker of one test's own, which can lose its data.
@@ -59,13 +71,17 @@ fn config(name: &str) -> Result<KafkaConfig, ServerError> {
     })
 }
 
-async fn begin() -> (String, Option<Kafka>) {
+async fn begin() -> (String, Option<Held>) {
     if let Ok(brokers) = env::var("TEST_KAFKA_BROKERS") {
         eprintln!("testkit: Kafka from TEST_KAFKA_BROKERS");
         return (brokers, None);
     }
+    if containers::wanted() {
+        let (broker, brokers) = containers::start_kafka().await;
+        return (brokers, Some(Held::Contained(Box::new(broker))));
+    }
     let broker = start().await.unwrap_or_else(|error| panic!("no Kafka for tests: {error}"));
-    (broker.brokers(), Some(broker))
+    (broker.brokers(), Some(Held::Native(broker)))
 }
 
 async fn start() -> Result<Kafka, ServerError> {

@@ -7,10 +7,14 @@
 //! `TEST_POSTGRES_URL`, `TEST_MONGODB_URL` and `TEST_KAFKA_BROKERS` name servers to use instead; the databases of dead
 //! processes are then dropped when the next one begins.
 //!
+//! `IRONMONGER_TEST_SERVERS=containers` has the shared servers run in containers, of the images of `docker-compose.yml`. A
+//! server that a test breaks is a child process of its own in any case.
+//!
 //! These servers flush nothing to disk: what a test needs of durability it needs of a process, not of a machine.
 //! A server that does not start fails the test with one sentence that says what to do.
 
 pub mod access;
+mod containers;
 mod contents;
 mod kafka;
 mod mongo;

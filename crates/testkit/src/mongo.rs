@@ -7,7 +7,10 @@ use servers::{Data, Mongo, MongoConfig, Server, ServerError, free_port};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::run;
+use crate::{
+    containers::{self, Contained},
+    run,
+};
 
 /// The replica set of one of this test process: transactions and change streams work.
 #[derive(Debug)]
@@ -15,7 +18,16 @@ pub struct TestMongo {
     /// The URL before and after the name of the database.
     url: (String, String),
     /// Held so that it runs; the guard stops it when we end.
-    _server: Option<Mongo>,
+    _server: Option<Held>,
+}
+
+/// What runs the server.
+#[derive(Debug)]
+enum Held {
+    /// A child process.
+    Native(#[expect(dead_code, reason = "it runs as long as it is held")] Mongo),
+    /// A container.
+    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
 }
 
 /// A fresh, empty database.
@@ -35,6 +47,10 @@ pub async fn mongo() -> &'static TestMongo {
 
 async fn begin() -> TestMongo {
     let Ok(url) = env::var("TEST_MONGODB_URL") else {
+        if containers::wanted() {
+            let (server, url) = containers::start_mongo().await;
+            return TestMongo { url: around_database(&url), _server: Some(Held::Contained(Box::new(server))) };
+        }
         return start().await.unwrap_or_else(|error| panic!("no MongoDB for tests: {error}"));
     };
     eprintln!("testkit: MongoDB from TEST_MONGODB_URL");
@@ -55,7 +71,7 @@ async fn start() -> Result<TestMongo, ServerError> {
     };
     let server = Mongo::start(&home, &config).await?;
     eprintln!("testkit: {} started on port {}", Server::Mongo.name(), config.port);
-    Ok(TestMongo { url: around_database(&server.url("")), _server: Some(server) })
+    Ok(TestMongo { url: around_database(&server.url("")), _server: Some(Held::Native(server)) })
 }
 
 impl TestMongo {

@@ -7,7 +7,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::run;
+use crate::{
+    containers::{self, Contained},
+    run,
+};
 
 /// The cluster of this test process, with `wal_level=logical`.
 #[derive(Debug)]
@@ -15,7 +18,16 @@ pub struct TestPostgres {
     /// The URL of the superuser, without a database.
     base: String,
     /// Held so that it runs; the guard stops it when we end.
-    _server: Option<Postgres>,
+    _server: Option<Held>,
+}
+
+/// What runs the server.
+#[derive(Debug)]
+enum Held {
+    /// A child process.
+    Native(#[expect(dead_code, reason = "it runs as long as it is held")] Postgres),
+    /// A container.
+    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
 }
 
 /// A fresh, empty database.
@@ -35,6 +47,10 @@ pub async fn postgres() -> &'static TestPostgres {
 
 async fn begin() -> TestPostgres {
     let Ok(url) = env::var("TEST_POSTGRES_URL") else {
+        if containers::wanted() {
+            let (server, base) = containers::start_postgres().await;
+            return TestPostgres { base, _server: Some(Held::Contained(Box::new(server))) };
+        }
         return start("postgres", None).await.unwrap_or_else(|error| panic!("no PostgreSQL for tests: {error}"));
     };
     eprintln!("testkit: PostgreSQL from TEST_POSTGRES_URL");
@@ -59,7 +75,7 @@ async fn start(name: &str, log_limit_mb: Option<u32>) -> Result<TestPostgres, Se
     let server = Postgres::start(&home, &config).await?;
     eprintln!("testkit: {} started on port {}, fsync off", Server::Postgres.name(), config.port);
     let base = server.url("");
-    Ok(TestPostgres { base: base.trim_end_matches('/').to_owned(), _server: Some(server) })
+    Ok(TestPostgres { base: base.trim_end_matches('/').to_owned(), _server: Some(Held::Native(server)) })
 }
 
 impl TestPostgres {

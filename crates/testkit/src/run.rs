@@ -10,11 +10,16 @@ use std::{
 
 use servers::{Home, Server, ServerError, fetch};
 
+use crate::containers;
+
 /// The start of the name of each run's folder and of each test database; the process id follows.
 const PREFIX: &str = "ironmonger_test_";
 
-/// Waits for the end of standard input, which is our end, then removes the folder. Servers may still be writing.
-const CLEANER: &str = "read -r nothing; tries=200
+/// Waits for the end of standard input, which is our end, then removes the containers, if there are any, and the folder.
+/// Servers may still be writing.
+const CLEANER: &str = "read -r nothing
+[ -z \"$2\" ] || docker ps --all --quiet --filter \"label=$2\" | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+tries=200
 until rm -rf \"$1\" 2>/dev/null || [ $((tries -= 1)) -le 0 ]; do sleep 0.05; done";
 
 /// The folder of this process.
@@ -37,7 +42,8 @@ pub fn folder() -> &'static Path {
 
 fn begin(folder: PathBuf) -> std::io::Result<Run> {
     let mut cleaner = Command::new("/bin/sh");
-    cleaner.arg("-c").arg(CLEANER).arg("cleaner").arg(&folder).current_dir("/").process_group(0);
+    let label = if containers::wanted() { format!("{}={}", containers::LABEL, name("")) } else { String::new() };
+    cleaner.arg("-c").arg(CLEANER).arg("cleaner").arg(&folder).arg(label).current_dir("/").process_group(0);
     let cleaner = cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     fs::create_dir(&folder)?;
     // PostgreSQL may have to enter it as another user.

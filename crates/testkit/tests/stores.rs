@@ -38,18 +38,24 @@ async fn the_broker_is_shared() {
 
 #[test]
 fn nothing_is_left_when_a_test_run_is_killed() {
-    let mut run = Run::start();
-    run.process.kill().unwrap();
-    run.process.wait().unwrap();
-    run.require_gone();
+    Run::start("native").killed();
 }
 
 #[test]
 fn nothing_is_left_when_a_test_run_ends() {
-    let mut run = Run::start();
-    drop(run.process.stdin.take());
-    assert!(run.process.wait().unwrap().success());
-    run.require_gone();
+    Run::start("native").ended();
+}
+
+#[test]
+#[ignore = "needs a Docker engine, and images by POSTGRES_IMAGE, MONGO_IMAGE, KAFKA_IMAGE"]
+fn no_containers_are_left_when_a_test_run_is_killed() {
+    Run::start("containers").killed();
+}
+
+#[test]
+#[ignore = "needs a Docker engine, and images by POSTGRES_IMAGE, MONGO_IMAGE, KAFKA_IMAGE"]
+fn no_containers_are_left_when_a_test_run_ends() {
+    Run::start("containers").ended();
 }
 
 /// This same test program, running only [`a_run_with_servers`].
@@ -58,16 +64,19 @@ struct Run {
     /// Kept open: the run has more to say.
     _output: BufReader<ChildStdout>,
     folder: PathBuf,
+    /// What runs its servers.
+    servers: &'static str,
 }
 
 impl Run {
     /// Returns once all servers run.
-    fn start() -> Self {
+    fn start(servers: &'static str) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["--exact", "a_run_with_servers", "--ignored", "--nocapture"])
             .env_remove("TEST_POSTGRES_URL")
             .env_remove("TEST_MONGODB_URL")
             .env_remove("TEST_KAFKA_BROKERS")
+            .env("IRONMONGER_TEST_SERVERS", servers)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,14 +87,32 @@ impl Run {
         let ours = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&prefix);
         let mut folders = fs::read_dir(env::temp_dir()).unwrap().map(|entry| entry.unwrap().path());
         let folder = folders.find(ours).unwrap();
-        assert!(processes_on(&folder) >= 3, "the case is reached: three servers and their guards");
-        Self { process, _output: output, folder }
+        let run = Self { process, _output: output, folder, servers };
+        assert!(run.running() >= 3, "the case is reached: three servers, and guards of those that are processes");
+        run
+    }
+
+    fn killed(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.require_gone();
+    }
+
+    fn ended(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().unwrap().success());
+        self.require_gone();
+    }
+
+    /// How many processes or containers run for it.
+    fn running(&self) -> usize {
+        if self.servers == "native" { processes_on(&self.folder) } else { containers_of(&self.folder) }
     }
 
     fn require_gone(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while processes_on(&self.folder) > 0 || self.folder.exists() {
-            assert!(Instant::now() < deadline, "{} processes remain", processes_on(&self.folder));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.running() > 0 || self.folder.exists() {
+            assert!(Instant::now() < deadline, "{} remain", self.running());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -104,4 +131,12 @@ fn processes_on(folder: &Path) -> usize {
     let needle = folder.as_os_str().as_encoded_bytes();
     let commands = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
     commands.filter(|command| command.windows(needle.len()).any(|part| part == needle)).count()
+}
+
+/// How many containers, running or not, bear the name of the run in `folder`.
+fn containers_of(folder: &Path) -> usize {
+    let label = format!("label=ironmonger.test={}", folder.file_name().unwrap().to_string_lossy());
+    let listed = Command::new("docker").args(["ps", "--all", "--quiet", "--filter", &label]).output().unwrap();
+    assert!(listed.status.success(), "there is no engine to ask");
+    String::from_utf8(listed.stdout).unwrap().lines().count()
 }

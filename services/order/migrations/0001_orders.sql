@@ -140,7 +140,9 @@ create table saga_log (
     primary key (saga_id, seq)
 );
 
--- What happened stays as it was written, whatever the program says.
+-- What happened stays as it was written, whatever the program says: the service's own role may not change it, and a trigger
+-- stops whoever may.
+revoke update, delete, truncate on order_events, saga_log from current_user;
 create function history_is_append_only() returns trigger language plpgsql as $$
 begin
     raise exception '% is append-only', tg_table_name
