@@ -32,9 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The superuser's password.
-const PASSWORD: &str = "test";
-
 /// One running server. Never dropped: it belongs to the process, and is removed after it.
 pub(crate) struct Contained {
     _container: ContainerAsync<GenericImage>,
@@ -66,12 +63,13 @@ pub(crate) async fn start_postgres() -> (Contained, String) {
         let port = free_port()?;
         let image = image("POSTGRES_IMAGE", "postgres:18.1", port, 5432.tcp());
         let settings = postgres::settings_of(Data::Throwaway, None).into_iter().map(|setting| format!("-c{setting}"));
-        let arguments =
-            "--auth=scram-sha-256 --encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8";
-        let image = image.with_env_var("POSTGRES_PASSWORD", PASSWORD).with_env_var("POSTGRES_INITDB_ARGS", arguments);
+        let arguments = "--encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8";
+        let image = image.with_env_var("POSTGRES_INITDB_ARGS", arguments);
+        // As the native one: anyone on this machine is let in.
+        let image = image.with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust");
         let started = start(image.with_cmd(["postgres".to_owned()].into_iter().chain(settings)), port).await?;
         answering("PostgreSQL", || postgres::lets_in(port)).await?;
-        Ok::<_, Failed>((started, format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}")))
+        Ok::<_, Failed>((started, format!("postgres://postgres@127.0.0.1:{port}")))
     };
     started.await.unwrap_or_else(|error| panic!("no PostgreSQL in a container: {error}"))
 }

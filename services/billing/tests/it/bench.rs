@@ -26,7 +26,7 @@ pub(crate) use crate::watched::{Mood, Watched};
 /// What every order costs.
 pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 /// Longer than anything here takes. Whatever is waited for and does not come in that time has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a call to the provider may take.
 const CALL_TIMEOUT: Duration = Duration::from_millis(500);
 const NEVER: Duration = Duration::from_secs(3_600);
