@@ -176,10 +176,11 @@ impl Bench {
         sqlx::query_scalar(question).bind(&self.name).fetch_one(&self.db).await.unwrap()
     }
 
-    /// Takes the slot away, from under a relay if there is one.
+    /// Takes the slot away, from under a relay if there is one. One that is just being made is waited for: whoever makes it,
+    /// killed each time, never would.
     pub(crate) async fn drop_slot(&self) {
         let unread = "select pg_terminate_backend(active_pid) from pg_replication_slots
-                      where slot_name = $1 and active_pid is not null";
+                      where slot_name = $1 and active_pid is not null and confirmed_flush_lsn is not null";
         eventually("the slot is dropped", async || {
             sqlx::query(unread).bind(&self.name).execute(&self.db).await.unwrap();
             let drop = "select pg_drop_replication_slot($1)";

@@ -130,7 +130,7 @@ impl Stage {
         }
         loop {
             let view = self.look(&order, "").await?;
-            let story = Story::new(plot, &view, &self.look(&order, "/events?limit=200").await?)?;
+            let story = Story::new(plot, &view, &self.look(&order, "/events?limit=100").await?)?;
             if story.has_ended() {
                 return Ok(story);
             }
@@ -158,7 +158,7 @@ impl Stage {
     async fn play(&self, order: &str, act: &Act) -> anyhow::Result<()> {
         match act {
             Act::Await(sign) => {
-                while !story::has_come(&self.look(order, "/events?limit=200").await?, sign) {
+                while !story::has_come(&self.look(order, "/events?limit=100").await?, sign) {
                     sleep(LOOK_EVERY).await;
                 }
             }
