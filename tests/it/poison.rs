@@ -284,17 +284,26 @@ async fn a_store_that_is_down_parks_nothing() {
 async fn too_many_parked_keys_end_the_service_until_there_is_room() {
     let world = World::new("full", 1).await;
     world.product("FULL", 10).await;
-    let stranger = Stranger::at(&world);
-    for number in 0..=100 {
+    let (stranger, dead) = (Stranger::at(&world), world.dead().await);
+    let garbage = async |number: usize| {
         stranger.write(Topic::InventoryCommands, &format!("nonsense-{number}"), b"garbage", None).await;
+    };
+    for number in 0..100 {
+        garbage(number).await;
     }
+    let full = async {
+        while dead.list().await.unwrap().len() < 100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, full).await.expect("a hundred keys are parked");
+    garbage(100).await;
     let ends = async {
         while world.log("inventory").matches("100 keys are parked already").count() < 2 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::time::timeout(PATIENCE, ends).await.expect("the service ends, is started again, and ends again");
-    let dead = world.dead().await;
     let listed = dead.list().await.unwrap();
     assert_eq!(listed.len(), 100);
     for (service, parked) in listed {

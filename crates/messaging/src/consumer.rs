@@ -101,16 +101,19 @@ pub enum ConsumerError {
     /// Kafka's client refuses its settings, or cannot go on.
     #[error("Kafka's client cannot go on")]
     Kafka(#[from] KafkaError),
-    /// Another message is at fault, and as many keys are parked as may be: something is wrong with more than a message.
+    /// More messages are at fault than there is room to park: something is wrong with more than a message. Those of one
+    /// batch are parked together or not at all, so there may be room for some of them.
     #[error(
-        "one more message is at fault ({message}), and {parked} keys are parked already, the most there may be: replay or \
-         drop some of them, or allow more, and start again"
+        "more messages are at fault (first {message}) than can be parked: {parked} keys are parked already, and no more than \
+         {max} may be: replay or drop some of them, or allow more, and start again"
     )]
     TooManyParked {
-        /// Where it stands, and what is wrong with it.
+        /// Where the first stands, and what is wrong with it.
         message: String,
         /// How many keys are parked.
         parked: usize,
+        /// How many may be.
+        max: usize,
     },
     /// The thread that reads could not be started.
     #[error("the reading thread could not be started")]

@@ -29,8 +29,11 @@ pub(super) enum Outcome {
     ThisMessage(Uuid, BoxError),
     /// One of its messages is.
     Fault(BoxError),
-    /// One is, and so many keys are parked already that it cannot be.
-    TooManyParked(usize),
+    /// Some are, and cannot be parked: so many keys are, and no more than so many may be.
+    TooManyParked {
+        parked: usize,
+        max: usize,
+    },
     /// Stopped between two attempts.
     Abandoned,
 }
@@ -65,9 +68,9 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                         left.extend([second, first]);
                     }
                 },
-                Outcome::TooManyParked(parked) => {
+                Outcome::TooManyParked { parked, max } => {
                     let message = batch.faulty.first().map(place_and_reason).unwrap_or_default();
-                    return Err(ConsumerError::TooManyParked { message, parked });
+                    return Err(ConsumerError::TooManyParked { message, parked, max });
                 }
                 Outcome::Abandoned => return Ok(()),
             }
@@ -154,7 +157,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                 }
                 Ok(unmarked.is_ok())
             }
-            Outcome::Fenced | Outcome::TooManyParked(_) | Outcome::Abandoned => Ok(false),
+            Outcome::Fenced | Outcome::TooManyParked { .. } | Outcome::Abandoned => Ok(false),
         }
     }
 
@@ -186,7 +189,7 @@ pub(super) async fn attempts<H: Handler>(
         let error = match handler.handle(batch).await {
             Ok(()) => return Outcome::Done,
             Err(HandleError::Fenced) => return Outcome::Fenced,
-            Err(HandleError::TooManyParked { parked, .. }) => return Outcome::TooManyParked(parked),
+            Err(HandleError::TooManyParked { parked, max }) => return Outcome::TooManyParked { parked, max },
             Err(HandleError::ThisMessage { id, source }) if batch.records.iter().any(|record| record.id == id) => {
                 return Outcome::ThisMessage(id, source);
             }
