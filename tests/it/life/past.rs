@@ -10,10 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::world::Customer;
+use crate::world::{Customer, PATIENCE};
 
 /// Instants that are looked back at.
 const INSTANTS: usize = 100;
+
+/// In each of these an order stays for long enough to be seen twice. What is cancelled is looked at no more.
+const STATUSES: [&str; 4] = ["pending", "confirmed", "partly_shipped", "shipped"];
 
 /// Orders that are looked at, at most.
 const WATCHED: usize = 24;
@@ -35,6 +38,13 @@ struct Poll {
     asked: Timestamp,
     answered: Timestamp,
     view: Value,
+}
+
+/// What an instant was found to show.
+struct Found {
+    /// What was seen then; else what was seen next.
+    at_once: bool,
+    status: String,
 }
 
 impl Polls {
@@ -62,30 +72,16 @@ impl Polls {
     }
 }
 
-/// Looks back at instants while each order was changing. An event bears the time at which its transaction began, so an
-/// order may be seen for some more milliseconds as it was before; then what was seen next must be what is shown.
+/// Looks back at instants while each order was changing, and at one in each status.
 pub(super) async fn is_what_was_seen(polls: &Polls) {
     let watched: Vec<Watched> = polls.0.lock().unwrap().clone();
     let (mut looked_back, mut at_once, mut statuses) = (0, 0, BTreeMap::<String, usize>::new());
     for draw in 0..100_000_i64 {
         let one = &watched[usize::try_from(draw).unwrap() % watched.len()];
         let polls = one.polls.lock().unwrap().clone();
-        let instant = drawn(&polls, draw * 7_368_787);
-        // What was seen before and after the instant, and then something else.
-        let Some(after) = polls.iter().position(|poll| poll.asked >= instant) else { continue };
-        let Some(before) = polls[..after].iter().rev().find(|poll| poll.answered <= instant) else { continue };
-        if before.view != polls[after].view {
-            continue;
-        }
-        let next = polls[after..].iter().find(|poll| poll.view != before.view).map(|poll| &poll.view);
-        let shown = one.customer.view(one.order, &format!("?as_of={instant}")).await;
-        if shown == before.view {
-            at_once += 1;
-        } else {
-            assert_eq!(Some(&shown), next, "as of {instant}, when this was seen: {}", before.view);
-        }
-        one.is_the_fold(&shown, instant).await;
-        *statuses.entry(shown["status"].as_str().unwrap().to_owned()).or_default() += 1;
+        let Some(found) = one.look_back(&polls, drawn(&polls, draw * 7_368_787)).await else { continue };
+        at_once += usize::from(found.at_once);
+        *statuses.entry(found.status).or_default() += 1;
         looked_back += 1;
         if looked_back == INSTANTS {
             break;
@@ -94,7 +90,18 @@ pub(super) async fn is_what_was_seen(polls: &Polls) {
     eprintln!("looked back at {looked_back} instants, {at_once} as they were seen at once: {statuses:?}");
     assert_eq!(looked_back, INSTANTS, "instants at which an order was seen");
     assert!(at_once > INSTANTS * 9 / 10, "{at_once} of {looked_back}");
-    assert!(statuses.len() >= 4, "orders were looked back at while they were {statuses:?}");
+    for status in STATUSES {
+        let seen = async {
+            loop {
+                if let Some((one, polls, instant)) = watched.iter().find_map(|one| one.while_it_was(status)) {
+                    return one.look_back(&polls, instant).await;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("no order was {status}"));
+        assert!(found.is_some(), "two looks in a row saw it {status}");
+    }
 }
 
 /// An instant while the order was changing, or soon after.
@@ -106,6 +113,34 @@ fn drawn(polls: &[Poll], draw: i64) -> Timestamp {
 }
 
 impl Watched {
+    /// All that was seen of the order, and an instant between two looks that saw it alike and in this status.
+    fn while_it_was(&self, status: &str) -> Option<(&Self, Vec<Poll>, Timestamp)> {
+        let polls = self.polls.lock().unwrap().clone();
+        let pair = polls.windows(2).find(|two| two[0].view == two[1].view && two[0].view["status"] == status)?;
+        let instant = pair[0].answered;
+        Some((self, polls, instant))
+    }
+
+    /// Holds what is shown as of `instant` against `polls`; `None` if nobody can tell what it must be. An event bears the
+    /// time at which its transaction began, so an order may be seen for some more milliseconds as it was before; then what
+    /// was seen next must be what is shown.
+    async fn look_back(&self, polls: &[Poll], instant: Timestamp) -> Option<Found> {
+        // What was seen before and after the instant, and then something else.
+        let after = polls.iter().position(|poll| poll.asked >= instant)?;
+        let before = polls[..after].iter().rev().find(|poll| poll.answered <= instant)?;
+        if before.view != polls[after].view {
+            return None;
+        }
+        let next = polls[after..].iter().find(|poll| poll.view != before.view).map(|poll| &poll.view);
+        let shown = self.customer.view(self.order, &format!("?as_of={instant}")).await;
+        let at_once = shown == before.view;
+        if !at_once {
+            assert_eq!(Some(&shown), next, "as of {instant}, when this was seen: {}", before.view);
+        }
+        self.is_the_fold(&shown, instant).await;
+        Some(Found { at_once, status: shown["status"].as_str().unwrap().to_owned() })
+    }
+
     /// What is shown as of `instant` is what the events up to there make of the order: counted here.
     async fn is_the_fold(&self, shown: &Value, instant: Timestamp) {
         let list = self.customer.view(self.order, "/events?limit=100").await;
