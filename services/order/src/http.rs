@@ -15,8 +15,8 @@ use axum::{
 use contracts::{Money, OrderId, Quantity, Sku, billing::PaymentToken, order::CancelReason};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use service::tasks::to_its_end;
 use sha2::{Digest, Sha256};
-use tokio_util::task::TaskTracker;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use web::{
@@ -195,12 +195,9 @@ async fn cancel_order(
     Path(id): Path<OrderId>,
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
     find(&app, &principal, id).await?;
-    // In a task of its own: a client that hangs up must not leave a transaction open.
-    let work = TaskTracker::new().spawn({
-        let app = app.clone();
-        async move { cancel::cancel(&app, id).await }
-    });
-    work.await.map_err(|error| Problem::internal(&error))??;
+    // A client that hangs up must not leave a transaction open.
+    let shared = app.clone();
+    to_its_end(async move { cancel::cancel(&shared, id).await }).await?;
     let order = find(&app, &principal, id).await?;
     Ok((StatusCode::ACCEPTED, Json(view::now(&app, order).await?)))
 }

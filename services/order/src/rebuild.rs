@@ -5,7 +5,7 @@
 use axum::extract::State;
 use contracts::{OrderId, order::OrderEvent};
 use serde::{Deserialize, Serialize};
-use tokio_util::task::TaskTracker;
+use service::tasks::to_its_end;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use web::{
@@ -61,9 +61,9 @@ pub(crate) async fn orders(
     Query(Page { after }): Query<Page>,
 ) -> Result<Json<Rebuilt>, Problem> {
     let after = after.map_or(Uuid::nil(), OrderId::as_uuid);
-    // In a task of its own: a client that hangs up must not leave a transaction open.
-    let work = TaskTracker::new().spawn(async move { rebuild(&app, after).await });
-    let rebuilt = work.await.map_err(|error| Problem::internal(&error))?.map_err(|error| http::unavailable(&error))?;
+    // A client that hangs up must not leave a transaction open.
+    let rebuilt = to_its_end(async move { rebuild(&app, after).await }).await;
+    let rebuilt = rebuilt.map_err(|error| http::unavailable(&error))?;
     if !rebuilt.differed.is_empty() || !rebuilt.broken.is_empty() {
         let (differed, broken) = (rebuilt.differed.len(), rebuilt.broken.len());
         tracing::warn!(

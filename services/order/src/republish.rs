@@ -5,8 +5,7 @@ use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use contracts::OrderId;
 use messaging::{Outgoing, postgres::outbox};
 use serde::Serialize;
-use service::message::outgoing;
-use tokio_util::task::TaskTracker;
+use service::{message::outgoing, tasks::to_its_end};
 use utoipa::ToSchema;
 use web::{
     access::Operator,
@@ -34,9 +33,8 @@ pub(crate) async fn order(
     Operator: Operator,
     Path(id): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
-    // In a task of its own: a client that hangs up must not leave a transaction open.
-    let work = TaskTracker::new().spawn(async move { events(&app, id).await });
-    let sent = work.await.map_err(|error| Problem::internal(&error))?.map_err(|error| http::unavailable(&error))?;
+    // A client that hangs up must not leave a transaction open.
+    let sent = to_its_end(async move { events(&app, id).await }).await.map_err(|error| http::unavailable(&error))?;
     let messages = sent.ok_or_else(|| http::not_found(id))?;
     tracing::info!(order.id = %id, messages, "an operator has the events of an order sent again");
     Ok((StatusCode::ACCEPTED, Json(Republished { messages })))
