@@ -2,7 +2,7 @@
 
 mod connection;
 
-use std::{any::Any, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -16,7 +16,7 @@ use axum::{
 };
 use futures::FutureExt;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -40,11 +40,28 @@ pub const GRACE: Duration = Duration::from_secs(8);
 /// that it no longer is, has time to send requests elsewhere.
 pub const NOTICE: Duration = Duration::from_millis(500);
 
+/// How many connections the system keeps for us until they are accepted. Whoever finds the queue full tries again after a
+/// second, then two, then four: thousands who were hung up on at the same moment come again at the same moment. The system's
+/// own limit (Linux: `net.core.somaxconn`, 4,096) holds besides.
+const QUEUE: u32 = 4_096;
+
 /// After an accept that failed for want of something, such as file descriptors, the next one has to wait.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answered whatever else is in work: whoever cannot see how a process is takes it for dead.
 const ALWAYS_OPEN: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
+
+/// Listens on `address`.
+///
+/// # Errors
+/// Such as that another program listens there.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A process that is started again takes the place of the one before, whose connections may not be forgotten yet.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
+}
 
 /// Serves `router`, [guarded] by `gate`, until `stop` and for [`NOTICE`] after it; then takes no more connections and
 /// finishes the requests at hand, until [`GRACE`] is over.

@@ -54,7 +54,6 @@ use service::health::Health;
 use service::tasks::Tasks;
 use service::topics;
 use sqlx::PgPool;
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use web::access::Verifier;
 use web::gate::Gate;
@@ -80,7 +79,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     broker.ensure_topics(&topics::specs()).await.context("cannot prepare the topics")?;
     let slot = slot(&pool);
     relay::prepare(&pool, &slot).await.context("cannot prepare the relay")?;
-    let listener = TcpListener::bind(config.http_addr).await;
+    let listener = web::serve::listen(config.http_addr);
     let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
 
     let mut tasks = Tasks::new();

@@ -42,7 +42,6 @@ use messaging::{
 };
 use mongodb::Database;
 use service::{clock::Clock, health::Health, tasks::Tasks, topics};
-use tokio::net::TcpListener;
 use web::{access::Verifier, gate::Gate};
 
 use crate::{config::Config, messages::Messages, writer::Writer};
@@ -102,7 +101,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     prepare(&db).await.context("cannot prepare the database")?;
     let broker = Broker { brokers: config.kafka_brokers, prefix: config.topic_prefix };
     broker.ensure_topics(&topics::specs()).await.context("cannot prepare the topics")?;
-    let listener = TcpListener::bind(config.http_addr).await;
+    let listener = web::serve::listen(config.http_addr);
     let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
 
     let mut tasks = Tasks::new();

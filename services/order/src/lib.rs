@@ -125,9 +125,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
     tasks.spawn("forget", forget::run(app.clone(), stop.clone()));
     tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
-    let listener = tokio::net::TcpListener::bind(config.http_addr)
-        .await
-        .with_context(|| format!("{} cannot be listened on", config.http_addr))?;
+    let listener =
+        web::serve::listen(config.http_addr).with_context(|| format!("{} cannot be listened on", config.http_addr))?;
     let complete = Arc::new(AtomicBool::new(false));
     let offsets = Offsets::new(db.clone());
     tasks.spawn("catalogue watch", catalogue::watch(broker.clone(), offsets, Arc::clone(&complete), stop.clone()));

@@ -160,6 +160,19 @@ async fn no_more_connections_are_open_than_may_be() {
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
+/// As many as are hung up on in one moment, and come again in one: none is left standing before a full queue.
+#[tokio::test]
+async fn two_thousand_connections_may_come_at_once() {
+    let listener = web::serve::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for number in 0..2_000 {
+        // Nobody accepts them, so one that finds no room waits for ever.
+        let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+        waiting.push(connected.unwrap_or_else(|_| panic!("{number} have room, and no more")).unwrap());
+    }
+}
+
 #[tokio::test]
 async fn a_head_that_is_too_large_is_431() {
     let limits = Limits { header_max_bytes: 8_192, ..Limits::default() };
