@@ -8,7 +8,7 @@ pub use crate::token::{NotAPaymentToken, PaymentToken};
 use crate::{CommandId, CustomerId, Message, Money, OrderId, Topic, order::OrderLine};
 
 /// What billing shall do, on topic `billing.commands`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum BillingCommand {
     /// Have the provider set the amount aside. Answer: [`BillingEvent::PaymentAuthorized`] or
@@ -55,7 +55,7 @@ pub enum BillingCommand {
 }
 
 /// What billing did or refused, on topic `billing.events`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum BillingEvent {
     /// The amount is set aside.

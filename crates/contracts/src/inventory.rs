@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{CommandId, Message, Money, OrderId, Quantity, ShipmentId, Sku, Topic, Warehouse};
 
 /// What inventory shall do, on topic `inventory.commands`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum InventoryCommand {
     /// Hold all lines for the order, or none. Answer: [`InventoryEvent::StockHeld`] or [`InventoryEvent::StockRefused`].
@@ -49,7 +49,7 @@ pub struct StockLine {
 }
 
 /// What inventory did or refused, on topic `inventory.events`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum InventoryEvent {
     /// All lines are held.
@@ -136,7 +136,7 @@ pub enum StockRefusal {
 }
 
 /// A product as it is now, on topic `inventory.catalogue`. Key: SKU.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum CatalogueEvent {
     /// The whole product; replaces every lower version.

@@ -9,7 +9,8 @@
 //! | [`order`], [`inventory`], [`billing`] | what each service says, and what it can be told to do |
 //! | [`id`], [`money`], [`vat`], [`sku`], `token` | the words every message uses |
 //!
-//! `wire/` holds one golden JSON file per message and version; a test reads and writes each of them.
+//! `wire/` holds one golden JSON file per message and version, and [`wire`] has them for programs; a test reads and writes
+//! each of them.
 //!
 //! # Versions
 //!
@@ -37,6 +38,7 @@ pub mod sku;
 mod token;
 pub mod topic;
 pub mod vat;
+pub mod wire;
 
 pub use id::{CommandId, CustomerId, OrderId, ShipmentId};
 pub use message::Message;

@@ -3,8 +3,12 @@
 use std::fmt;
 
 pub use iso_currency::Currency;
+use iso_currency::IntoEnumIterator;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, Type},
+};
 
 /// An amount of one currency.
 ///
@@ -16,8 +20,15 @@ pub struct Money {
     /// Minor units.
     pub amount: i64,
     /// ISO 4217.
-    #[schema(value_type = String, pattern = "^[A-Z]{3}$", example = "EUR")]
+    #[schema(schema_with = currencies)]
     pub currency: Currency,
+}
+
+/// Every currency there is.
+fn currencies() -> Object {
+    let codes = Currency::iter().map(|currency| currency.code());
+    let currency = ObjectBuilder::new().schema_type(Type::String).description(Some("ISO 4217."));
+    currency.enum_values(Some(codes)).examples(["EUR"]).build()
 }
 
 /// A sum that does not exist.

@@ -10,6 +10,7 @@ use contracts::{
     inventory::{CatalogueEvent, InventoryCommand, InventoryEvent, StockLine, StockRefusal},
     order::{CancelReason, OrderEvent, OrderLine},
     vat::VatRate,
+    wire::GOLDEN,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,6 +28,8 @@ fn every_message_is_its_golden_file() {
     let files: BTreeSet<String> =
         fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(seen, files, "every message has a file, and every file a message");
+    let known: BTreeSet<String> = GOLDEN.iter().map(|(name, _)| format!("{name}.json")).collect();
+    assert_eq!(known, files, "every file is known to programs");
 }
 
 /// What was written in an older version is read as the newest: here is each of them, and what it is read as.

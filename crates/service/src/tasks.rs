@@ -20,12 +20,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, error, info, warn};
+use tracing::{error, info, warn};
+use web::trace::carried;
 
 /// Does `work` to its end, also if whoever waits for it does not: a client that hangs up drops its handler, and with it
 /// what that was waiting for, such as the end of a transaction. A panic is passed on to whoever waits.
 pub async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    let broken = match TaskTracker::new().spawn(work.in_current_span()).await {
+    let broken = match TaskTracker::new().spawn(carried(work)).await {
         Ok(done) => return done,
         Err(broken) => broken,
     };

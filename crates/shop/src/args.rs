@@ -56,6 +56,8 @@ pub(crate) enum Command {
     /// Folds the events of every order anew, and says which orders were not what their events make of them; they are
     /// from then on. Exit code 1: there were some, or the events of an order cannot be folded.
     Rebuild,
+    /// Prints what the services say to each other: every topic and every message, with examples (AsyncAPI 3.0, JSON).
+    Topics,
     /// Fetches the servers, once, and prints the folder they are in.
     Fetch,
     /// What docker-compose.yml runs, in containers.

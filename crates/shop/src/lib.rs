@@ -10,6 +10,7 @@
 //! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
 //! | [`compose`] | what `docker-compose.yml` has done by this program: secrets, databases, catalogue |
 //! | [`dead`], [`republish`], [`sagas`] | what a service could not take in; what its owners send again; what waits for an operator |
+//! | [`topics`] | what the services say to each other, described |
 //! | [`demo`] | one order of every outcome, and its story |
 //!
 //! The command is `src/main.rs` over this library; the system tests use the library itself.
@@ -37,6 +38,7 @@ pub mod state;
 pub mod status;
 mod supervise;
 pub mod token;
+pub mod topics;
 pub mod up;
 
 pub use error::ShopError;

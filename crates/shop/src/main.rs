@@ -19,7 +19,7 @@ use shop::{
     dead::{self, Dead},
     demo, load, logs,
     process::Processes,
-    programs, rebuild, republish, sagas, state, status, token, up,
+    programs, rebuild, republish, sagas, state, status, token, topics, up,
 };
 use tokio::{
     select,
@@ -92,6 +92,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             println!("{rebuilt}");
             return Ok(if rebuilt.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Topics => println!("{:#}", topics::asyncapi()),
         Command::Fetch => {
             fetch::fetch(&Home::of_this_user(), &Server::ALL).await.map_err(ShopError::from)?;
             println!("{}", Home::of_this_user().servers().display());

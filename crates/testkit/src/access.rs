@@ -95,15 +95,9 @@ impl Doors<'_> {
     /// If it is answered otherwise than it says.
     pub async fn let_in(&self, operations: &[Operation]) {
         for operation in operations {
-            let principal = match operation.who {
-                Who::Everybody | Who::Signer => None,
-                Who::Principals | Who::Customers => Some(Principal::Customer(CustomerId::mint())),
-                Who::Owner(customer) => Some(Principal::Customer(customer)),
-                Who::Operators => Some(Principal::Operator),
-            };
-            let token = principal.map(|principal| self.token(&principal));
-            let (status, body) = self.call(operation, token.as_deref()).await;
-            assert_eq!(status, operation.status, "{} {} as {principal:?}: {body}", operation.method, operation.path);
+            let (status, body) = self.call(operation, self.token_of(operation.who).as_deref()).await;
+            let who = operation.who;
+            assert_eq!(status, operation.status, "{} {} as {who:?}: {body}", operation.method, operation.path);
         }
     }
 
@@ -168,7 +162,7 @@ impl Doors<'_> {
     }
 
     /// What the API says of itself.
-    async fn description(&self) -> Value {
+    pub(crate) async fn description(&self) -> Value {
         let (method, route, path) = (Method::GET, "/openapi.json", "/openapi.json".to_owned());
         let operation = Operation { method, route, path, body: String::new(), who: Who::Everybody, status: 200 };
         let (status, description) = self.call(&operation, None).await;
@@ -176,7 +170,7 @@ impl Doors<'_> {
         description
     }
 
-    async fn call(&self, operation: &Operation, token: Option<&str>) -> Answer {
+    pub(crate) async fn call(&self, operation: &Operation, token: Option<&str>) -> Answer {
         let request = Request::builder().method(&operation.method).uri(&operation.path);
         let request = request.header("content-type", "application/json").header("idempotency-key", "key");
         let request =
@@ -189,6 +183,17 @@ impl Doors<'_> {
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body that is there");
         (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// A token of somebody who may; none if none is needed.
+    pub(crate) fn token_of(&self, who: Who) -> Option<String> {
+        let principal = match who {
+            Who::Everybody | Who::Signer => return None,
+            Who::Principals | Who::Customers => Principal::Customer(CustomerId::mint()),
+            Who::Owner(customer) => Principal::Customer(customer),
+            Who::Operators => Principal::Operator,
+        };
+        Some(self.token(&principal))
     }
 
     fn token(&self, principal: &Principal) -> String {

@@ -16,6 +16,7 @@
 pub mod access;
 mod containers;
 mod contents;
+mod examples;
 mod kafka;
 mod mongo;
 mod postgres;

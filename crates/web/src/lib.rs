@@ -12,6 +12,7 @@
 //! | [`health`] | is the process alive, is it ready |
 //! | [`metrics`] | what is measured of requests, and the page that Prometheus reads |
 //! | [`text`] | which characters no text has that is kept and printed |
+//! | [`trace`] | the trace that a request belongs to |
 //! | [`serve`] | serves a router within its limits: panics, timeouts and unknown routes become problems; ends when told to |
 //!
 //! A handler takes what it needs as arguments and returns `Result<_, Problem>`; a router goes through
@@ -29,3 +30,4 @@ pub mod page;
 pub mod problem;
 pub mod serve;
 pub mod text;
+pub mod trace;

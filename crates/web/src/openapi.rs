@@ -10,6 +10,7 @@ use utoipa::{
         ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
         ResponseBuilder, SecurityRequirement, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        schema::{AllOfBuilder, Schema, SchemaType},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -29,6 +30,7 @@ const PROBLEM: &str = "Problem";
 
 /// The routes of the API called `title`, none yet; those that are added are described as well.
 pub fn api<S: Clone + Send + Sync + 'static>(title: &str, description: &str) -> OpenApiRouter<S> {
+    let description = format!("{description} What the services say to each other is shown by `cargo shop topics`.");
     let info = InfoBuilder::new().title(title).version("1").description(Some(description)).build();
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))).build();
     let problem = ResponseBuilder::new().description("Why not. Decide by `code`.").content(MEDIA_TYPE, content);
@@ -61,6 +63,14 @@ pub fn split<S: Clone + Send + Sync + 'static>(api: OpenApiRouter<S>) -> (Router
 /// `document` for programs at `/openapi.json`, and for people at `/docs`. Open to everybody, for the code is.
 pub fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
     SwaggerUi::new("/docs").url("/openapi.json", document).into()
+}
+
+/// Money of which there are so many minor units, for the schema of a field.
+pub fn money(least: i64, most: i64, description: &str) -> RefOr<Schema> {
+    let any = || ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+    let within = any().property("amount", any().minimum(Some(least)).maximum(Some(most)));
+    let money = AllOfBuilder::new().item(Ref::from_schema_name("Money")).item(within);
+    money.description(Some(description)).into()
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {

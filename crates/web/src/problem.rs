@@ -13,7 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{debug, error, warn};
 use utoipa::ToSchema;
-use uuid::Uuid;
+
+use crate::trace::TraceId;
 
 pub mod types;
 
@@ -41,7 +42,7 @@ struct Parts {
     detail: String,
     errors: Vec<FieldError>,
     more: Map<String, Value>,
-    trace_id: Uuid,
+    trace_id: TraceId,
     retry_after: Option<Duration>,
 }
 
@@ -71,7 +72,7 @@ impl Problem {
     }
 
     fn new(kind: &'static ProblemType, detail: impl fmt::Display) -> Self {
-        let (detail, trace_id) = (detail.to_string(), Uuid::now_v7());
+        let (detail, trace_id) = (detail.to_string(), TraceId::current().unwrap_or_else(TraceId::mint));
         Self(Box::new(Parts { kind, detail, errors: Vec::new(), more: Map::new(), trace_id, retry_after: None }))
     }
 
@@ -136,8 +137,9 @@ pub(crate) struct Body<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(value_type = Vec<FieldError>, required = false)]
     errors: &'a [FieldError],
-    /// What it is found by in the log.
-    trace_id: Uuid,
+    /// The trace of the request: that of its `traceparent`, if it came with one. What it is found by in the log.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    trace_id: String,
     #[serde(flatten)]
     #[schema(ignore)]
     more: &'a Map<String, Value>,
@@ -148,6 +150,7 @@ impl IntoResponse for Problem {
         let Parts { kind, detail, errors, more, trace_id, retry_after } = *self.0;
         let ProblemType { slug, status, title } = *kind;
         let r#type = format!("/problems/{slug}");
+        let trace_id = trace_id.to_string();
         let (status_code, detail, errors, more) = (status.as_u16(), &*detail, &*errors, &more);
         let body = Body { r#type, title, status: status_code, detail, code: slug, errors, trace_id, more };
         let body = serde_json::to_vec(&body).expect("texts and numbers are always JSON");

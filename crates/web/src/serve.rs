@@ -28,6 +28,7 @@ use crate::{
     gate::Gate,
     metrics,
     problem::{MEDIA_TYPE, Problem, ProblemType, types},
+    trace::TraceId,
 };
 
 /// How long a handler may take: a little more than the longest wait a client can ask for.
@@ -119,7 +120,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// `router` as it is served: every request passes `gate`, has a span, an end in time, and an answer; every answer that is
+/// `router` as it is served: every request passes `gate`, has a trace and a span, an end in time, and an answer; every answer that is
 /// no success is a [`Problem`]. For tests, which call it without a socket.
 pub fn guarded(router: Router, gate: Gate) -> Router {
     router.layer(middleware::from_fn(move |request: Request, next: Next| guard(gate.clone(), request, next)))
@@ -128,7 +129,8 @@ pub fn guarded(router: Router, gate: Gate) -> Router {
 async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("", MatchedPath::as_str);
-    let span = info_span!("request", http.method = %request.method(), http.route = route);
+    let trace = TraceId::of(request.headers());
+    let span = info_span!("request", trace_id = %trace, http.method = %request.method(), http.route = route);
     let answered = async {
         let start = Instant::now();
         let response = match ALWAYS_OPEN.contains(&route) {
@@ -144,7 +146,7 @@ async fn guard(gate: Gate, request: Request, next: Next) -> Response {
         debug!(http.status = status.as_u16(), duration_ms = duration.as_millis(), "A request was answered.");
         response
     };
-    answered.instrument(span).await
+    trace.scope(answered.instrument(span)).await
 }
 
 async fn answer(request: Request, next: Next) -> Response {

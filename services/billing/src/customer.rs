@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use web::condition::Tag;
 use web::problem::FieldError;
 use web::text::is_hidden;
@@ -12,16 +13,21 @@ use web::text::is_hidden;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Customer {
-    /// Of a person or a company.
+    /// Of a person or a company. Like the lines of the address it has no character that nobody sees.
+    #[schema(min_length = 1, max_length = 120, example = "Ada Lovelace")]
     pub name: String,
     /// The postal address without the country: one line each.
+    #[schema(min_items = 1, max_items = 6, example = json!(["Ockham Park", "Surrey"]))]
     pub address: Vec<String>,
     /// ISO 3166-1 alpha-2, such as `DE`.
+    #[schema(schema_with = countries)]
     pub country: String,
     /// Where to write to.
+    #[schema(max_length = 254, pattern = r"^\s*[^@\s]+@[^@\s]+\s*$", example = "ada@example.org")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Of a company that is taxed, such as `DE123456789`.
+    #[schema(pattern = r"^\s*[A-Z]{2}[A-Z0-9]{2,13}\s*$", example = "GB999999973")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vat_id: Option<String>,
 }
@@ -43,6 +49,12 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE \
     RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV \
     TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
+
+/// Every country there is.
+fn countries() -> Object {
+    let country = ObjectBuilder::new().schema_type(Type::String).description(Some("ISO 3166-1 alpha-2."));
+    country.enum_values(Some(COUNTRIES.split_whitespace())).examples(["GB"]).build()
+}
 
 impl Customer {
     /// The customer without blanks around, or every place that is wrong. No error repeats what was stated.

@@ -341,7 +341,8 @@ impl Series {
 
 impl PartialSchema for Number {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(INV|CN)-[1-9][0-9]*$")).build().into()
+        let number = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(INV|CN)-[1-9][0-9]{0,17}$"));
+        number.examples(["INV-1"]).build().into()
     }
 }
 

@@ -12,6 +12,7 @@ use axum::http::HeaderMap;
 use moka::sync::Cache;
 use serde::Deserialize;
 use standardwebhooks::{HEADER_WEBHOOK_ID, Webhook};
+use utoipa::ToSchema;
 
 /// How long an id is known: longer than a signature is good for, on either side of the present.
 const KNOWN_FOR: Duration = Duration::from_secs(15 * 60);
@@ -51,15 +52,21 @@ pub(crate) struct Hint {
     pub(crate) key: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Body {
+/// Something is decided.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Webhook)]
+pub(crate) struct Body {
+    /// What kind of thing has happened.
     r#type: String,
     #[serde(default)]
     data: Option<Data>,
 }
 
-#[derive(Deserialize)]
-struct Data {
+/// What it is about.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WebhookData)]
+pub(crate) struct Data {
+    /// What the provider knows it by.
     key: String,
 }
 

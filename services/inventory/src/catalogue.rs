@@ -56,7 +56,7 @@ impl Details {
     const NAME_MAX_CHARS: usize = 200;
     const DESCRIPTION_MAX_CHARS: usize = 2_000;
     const CATEGORY_MAX_CHARS: usize = 60;
-    const PRICE_MAX: i64 = 1_000_000_000_000;
+    pub(crate) const PRICE_MAX: i64 = 1_000_000_000_000;
     const VAT_RATE_MAX: u32 = 10_000;
 
     /// The details themselves if a product can have them.

@@ -90,7 +90,10 @@ struct Line {
     post,
     path = "/v1/orders",
     params(IdempotencyKey, Prefer),
-    request_body = PlaceOrder,
+    request_body(content = PlaceOrder, example = json!({
+        "lines": [{ "sku": "MUG-BLUE-01", "quantity": 2, "unit_price": { "amount": 1290, "currency": "EUR" } }],
+        "payment_token": "tok_ok", "reference": "PO-17"
+    })),
     responses((status = 202, description = "Placed. Whether it is confirmed shows later, or at once with `Prefer`.",
                body = Accepted, headers(("Location" = String, description = "The order's address."),
                ("Idempotency-Replayed" = String, description = "`true` if this is the answer of an earlier request."),

@@ -35,7 +35,7 @@ pub(crate) struct Page {
     #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<Cursor<Uuid>>,
 }
 

@@ -76,6 +76,27 @@ async fn what_was_refused_is_found_by_its_trace_id_below_the_default_level() {
     assert!(line.is_some_and(|line| line.contains("problem.code=\"not_found\"")), "{text}");
 }
 
+/// A request belongs to the trace of its `traceparent`: so does the problem it is answered with, and what is logged.
+#[tokio::test]
+async fn a_request_belongs_to_the_trace_that_it_names_and_else_to_one_of_its_own() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let named = format!("00-{trace}-00f067aa0ba902b7-01");
+    let ask = async |header: &str| {
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(lines.finish());
+        let request = Request::get("/ours/7").header("traceparent", header).body(Body::empty()).unwrap();
+        let answer = call(&router(), request).await;
+        let line: serde_json::Value = serde_json::from_slice(&log.0.lock().unwrap()).unwrap();
+        assert_eq!(line["span"]["trace_id"], answer.body["trace_id"], "{line}");
+        answer.body["trace_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(&named).await, trace);
+    let (one, other) = (ask("garbage").await, ask("garbage").await);
+    assert!(one != other && one.len() == 32 && one != trace, "{one} {other}");
+}
+
 /// What was logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

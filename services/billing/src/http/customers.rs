@@ -9,6 +9,7 @@ use web::access::Principal;
 use web::condition::Condition;
 use web::extract::{Json, Path};
 use web::problem::Problem;
+use web::trace::carried;
 
 use super::Api;
 use crate::customer::Customer;
@@ -21,7 +22,9 @@ use crate::store::customers::{self, Erased, Put};
     put,
     path = "/v1/customers/{customer}",
     params(("customer" = CustomerId, Path, description = "The customer."), Condition),
-    request_body = Customer,
+    request_body(content = Customer, example = json!({
+        "name": "Ada Lovelace", "address": ["12 St James's Square", "London"], "country": "GB", "email": "ada@example.org"
+    })),
     responses((status = 200, description = "It is like this now.", body = Customer,
                headers(("ETag" = String, description = "Its state."))),
               (status = 201, description = "It was not known before.", body = Customer,
@@ -37,10 +40,10 @@ pub(super) async fn put(
     require(principal, id)?;
     let customer = customer.check().map_err(problem::invalid_customer)?;
     // In a task of its own: a client that hangs up must not leave a transaction open.
-    let put = api.work.clone().spawn(async move {
+    let put = api.work.clone().spawn(carried(async move {
         let put = customers::put(&api.pool, id, &customer, &condition, api.clock.now()).await;
         (put, customer)
-    });
+    }));
     let (put, customer) = put.await.map_err(|error| Problem::internal(&error))?;
     let tag = customer.tag();
     match put.map_err(problem::store)? {
@@ -88,7 +91,7 @@ pub(super) async fn erase(
 ) -> Result<StatusCode, Problem> {
     require(principal, id)?;
     // In a task of its own: a client that hangs up must not leave a lock.
-    let erased = api.work.clone().spawn(async move { customers::erase(&api.pool, id).await });
+    let erased = api.work.clone().spawn(carried(async move { customers::erase(&api.pool, id).await }));
     match erased.await.map_err(|error| Problem::internal(&error))?.map_err(problem::store)? {
         Erased::Now => {
             tracing::info!(customer.id = %id, "Name and address of a customer were erased.");

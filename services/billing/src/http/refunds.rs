@@ -9,9 +9,12 @@ use contracts::{Money, OrderId};
 use serde::{Deserialize, Serialize};
 use service::crash_point;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use web::access::Operator;
 use web::extract::{IdempotencyKey, Json, Path};
+use web::openapi;
 use web::problem::Problem;
+use web::trace::carried;
 
 use super::Api;
 use crate::changes::Changes;
@@ -24,7 +27,12 @@ use crate::store::{invoices, payments, refunds};
 #[serde(deny_unknown_fields)]
 #[schema(as = WantedRefund)]
 pub(super) struct Request {
+    #[schema(schema_with = wanted)]
     amount: Money,
+}
+
+fn wanted() -> RefOr<Schema> {
+    openapi::money(1, i64::MAX, "At most what is left of the payment, in its currency.")
 }
 
 /// A refund as it was asked for: the same whenever the request is repeated.
@@ -57,7 +65,7 @@ struct Refunds {
     post,
     path = "/v1/payments/{order}/refunds",
     params(("order" = OrderId, Path, description = "The order that was paid for."), IdempotencyKey),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "amount": { "amount": 100, "currency": "EUR" } })),
     responses((status = 202, description = "It is asked for.", body = Accepted,
                headers(("Location" = String, description = "Where to see what became of it."),
                ("Idempotency-Replayed" = String, description = "`true` if this is the answer of an earlier request."))))
@@ -70,7 +78,8 @@ pub(super) async fn request(
     Json(request): Json<Request>,
 ) -> Result<Response, Problem> {
     // In a task of its own: a client that hangs up must not leave a transaction open.
-    let taken_in = api.work.clone().spawn(async move { take_in(&api, order, key.as_str(), request.amount).await });
+    let taken_in =
+        api.work.clone().spawn(carried(async move { take_in(&api, order, key.as_str(), request.amount).await }));
     let requested = taken_in.await.map_err(|error| Problem::internal(&error))??;
     let accepted = |Refund { number, amount, .. }: Refund| {
         let location = format!("/v1/payments/{order}/refunds");

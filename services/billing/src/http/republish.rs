@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use web::access::Operator;
 use web::extract::{Json, Path};
 use web::problem::Problem;
+use web::trace::carried;
 
 use super::Api;
 use crate::problem;
@@ -37,7 +38,7 @@ pub(super) async fn payment(
     Path(order): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
     // In a task of its own: a client that hangs up must not leave a transaction open.
-    let sent = api.work.clone().spawn(async move { answers(&api, order).await });
+    let sent = api.work.clone().spawn(carried(async move { answers(&api, order).await }));
     let messages = sent.await.map_err(|error| Problem::internal(&error))??;
     tracing::info!(order.id = %order, messages, "An operator has the answers about a payment sent again.");
     Ok((StatusCode::ACCEPTED, Json(Republished { messages })))

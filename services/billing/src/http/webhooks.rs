@@ -9,7 +9,7 @@ use super::Api;
 use crate::problem;
 use crate::provider::ProviderKey;
 use crate::store::intents;
-use crate::webhook::Refused;
+use crate::webhook::{Body, Refused};
 
 /// The largest webhook. Unit: bytes.
 pub(super) const LARGEST: usize = 16 * 1024;
@@ -19,7 +19,11 @@ pub(super) const LARGEST: usize = 16 * 1024;
 #[utoipa::path(
     post,
     path = "/v1/provider/webhooks",
-    request_body(content = String, content_type = "application/json", description = "Signed as Standard Webhooks say."),
+    params(("webhook-id" = String, Header, description = "Names the webhook, however often it is sent."),
+           ("webhook-timestamp" = i64, Header, description = "When it was sent. Unit: seconds since 1970."),
+           ("webhook-signature" = String, Header, description = "That of Standard Webhooks.")),
+    request_body(content = Body, content_type = "application/json", description = "Signed as Standard Webhooks say.",
+                 example = json!({ "type": "operation.decided", "data": { "key": "what the provider knows it by" } })),
     responses((status = 204, description = "It is heard.")),
     security(())
 )]

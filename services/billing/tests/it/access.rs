@@ -76,3 +76,10 @@ async fn every_operation_is_described_and_no_other() {
     let (_bench, client, operations) = billing().await;
     doors(&client).are_described(&operations).await;
 }
+
+/// What the description shows can be sent as it stands, and is answered as it says.
+#[tokio::test]
+async fn every_operation_does_as_its_example_shows() {
+    let (_bench, client, operations) = billing().await;
+    doors(&client).do_as_they_show(&operations).await;
+}

@@ -8,11 +8,15 @@ use axum::{
 use contracts::{Money, Sku};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{RefOr, Schema},
+};
 use web::{
     access::Operator,
     condition::Condition,
     extract::{Json, Path, Query},
+    openapi,
     page::{Cursor, Limit, List},
     problem::Problem,
 };
@@ -28,12 +32,23 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[schema(as = ProductDetails)]
 pub(super) struct PutProduct {
+    /// Not blank, and like the other texts without a character that nobody sees.
+    #[schema(min_length = 1, max_length = 200, example = "Enamel mug, blue")]
     name: String,
+    #[schema(max_length = 2_000, example = "Half a litre, survives the fall.")]
     description: String,
+    /// The shelf it stands on.
+    #[schema(min_length = 1, max_length = 60, example = "Kitchen")]
     category: String,
+    #[schema(schema_with = price)]
     price: Money,
     /// Unit: hundredths of a percent.
+    #[schema(maximum = 10_000, example = 1900)]
     vat_rate: u32,
+}
+
+fn price() -> RefOr<Schema> {
+    openapi::money(1, Details::PRICE_MAX, "Of one piece, VAT included.")
 }
 
 #[derive(Serialize, ToSchema)]
@@ -58,7 +73,7 @@ pub(super) struct Page {
     #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<Cursor<Sku>>,
 }
 
@@ -68,7 +83,10 @@ pub(super) struct Page {
     put,
     path = "/v1/products/{sku}",
     params(("sku" = Sku, Path, description = "The product."), Condition),
-    request_body = PutProduct,
+    request_body(content = PutProduct, example = json!({
+        "name": "Enamel mug, blue", "description": "Half a litre, survives the fall.", "category": "Kitchen",
+        "price": { "amount": 1290, "currency": "EUR" }, "vat_rate": 1900
+    })),
     responses((status = 200, description = "It is like this now.", body = ProductView,
                headers(("ETag" = String, description = "Its state."))),
               (status = 201, description = "It is created.", body = ProductView,

@@ -51,7 +51,10 @@ pub(super) struct ShipmentView {
     post,
     path = "/v1/shipments",
     params(IdempotencyKey),
-    request_body = ShipPieces,
+    request_body(content = ShipPieces, example = json!({
+        "order": "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a01", "warehouse": "HAMBURG",
+        "lines": [{ "sku": "MUG-BLUE-01", "quantity": 2 }]
+    })),
     responses((status = 201, description = "They have left.", body = ShipmentView))
 )]
 pub(super) async fn ship(

@@ -104,7 +104,7 @@ pub(super) async fn show(
     post,
     path = "/v1/stock/{sku}/receipts",
     params(("sku" = Sku, Path, description = "The product."), IdempotencyKey),
-    request_body = ReceivePieces,
+    request_body(content = ReceivePieces, example = json!({ "warehouse": "HAMBURG", "pieces": 100 })),
     responses((status = 201, description = "They are in stock.", body = ReceiptView))
 )]
 pub(super) async fn receive(

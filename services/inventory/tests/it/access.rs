@@ -1,7 +1,6 @@
 //! Every operation of this service, and who gets in.
 
 use axum::http::Method;
-use contracts::OrderId;
 use serde_json::json;
 use testkit::{
     access::{Doors, Operation, Who},
@@ -10,14 +9,19 @@ use testkit::{
 
 use crate::world::{World, confirmed, hold, keys, mug};
 
+/// What the examples of the description are about.
+const MUG: &str = "MUG-BLUE-01";
+const ORDER: &str = "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a01";
+
 /// A world with a product, an order that can be shipped, and all the operations there are.
 async fn world() -> (World, Vec<Operation>) {
-    let mut world = World::with_stock(&[("MUG", 3)]).await;
-    let order = OrderId::mint();
-    world.feed(&[hold(order, &[("MUG", 1)])]).await.unwrap();
+    let mut world = World::with_stock(&[(MUG, 0)]).await;
+    assert_eq!(world.receipt_in("HAMBURG", MUG, "stock", 3).await.0, 201);
+    let order = ORDER.parse().unwrap();
+    world.feed(&[hold(order, &[(MUG, 2)])]).await.unwrap();
     world.feed(&[confirmed(order)]).await.unwrap();
     let (all, any, desk) = (Who::Everybody, Who::Principals, Who::Operators);
-    let shipment = json!({ "order": order, "warehouse": "LYON" }).to_string();
+    let shipment = json!({ "order": order, "warehouse": "HAMBURG" }).to_string();
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     let table = [
         (&get, "/v1/products", String::new(), all, 200),
@@ -31,7 +35,7 @@ async fn world() -> (World, Vec<Operation>) {
         (&post, "/v1/holds/{order}/republish", String::new(), desk, 202),
     ];
     let operation = |(method, route, body, who, status): (&Method, &'static str, String, Who, u16)| {
-        let path = route.replace("{sku}", "MUG").replace("{order}", &order.to_string());
+        let path = route.replace("{sku}", MUG).replace("{order}", ORDER);
         Operation { method: method.clone(), route, path, body, who, status }
     };
     let operations = table.into_iter().map(operation).collect();
@@ -62,4 +66,14 @@ async fn every_route_is_in_the_list() {
 async fn every_operation_is_described_and_no_other() {
     let (world, operations) = world().await;
     doors(&world).are_described(&operations).await;
+}
+
+/// What the description shows can be sent as it stands, and is answered as it says.
+#[tokio::test]
+async fn every_operation_does_as_its_example_shows() {
+    let (world, mut operations) = world().await;
+    // To change a product one has to say which state of it; to create one, nothing.
+    let put = operations.iter_mut().find(|operation| operation.method == Method::PUT).unwrap();
+    (put.path, put.status) = ("/v1/products/MUG-NEW".to_owned(), 201);
+    doors(&world).do_as_they_show(&operations).await;
 }

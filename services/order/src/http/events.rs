@@ -29,7 +29,7 @@ pub(super) struct Page {
     limit: Limit,
     /// The `next_cursor` of the page before.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: page::Cursor<Cursor>,
 }
 

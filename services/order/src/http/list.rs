@@ -26,7 +26,7 @@ pub(super) struct Page {
     #[param(inline)]
     limit: Limit,
     /// The `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<Cursor<OrderId>>,
     /// Only orders that are so now.
     #[param(inline)]

@@ -10,7 +10,7 @@ use testkit::{
 use web::gate::Gate;
 
 use super::{
-    bench::Bench,
+    bench::{Bench, product},
     http::{bench, order},
 };
 use crate::http;
@@ -70,4 +70,13 @@ async fn every_operation_is_described_and_no_other() {
     let bench = bench().await;
     let operations = operations(&bench).await;
     doors(&bench).are_described(&operations).await;
+}
+
+/// What the description shows can be sent as it stands, and is answered as it says.
+#[tokio::test]
+async fn every_operation_does_as_its_example_shows() {
+    let bench = bench().await;
+    bench.products(&[product("MUG-BLUE-01", 1, 1290)]).await.unwrap();
+    let operations = operations(&bench).await;
+    doors(&bench).do_as_they_show(&operations).await;
 }
