@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_of_its_own_belongs_to_the_trace_it_was_begun_in() {
         let trace = TraceId::mint();
-        let work = trace.scope(async { carried(async { TraceId::current() }) }).await;
+        let work = CURRENT.sync_scope(trace, || carried(async { TraceId::current() }));
         assert_eq!((work.await, TraceId::current()), (Some(trace), None));
     }
 }
