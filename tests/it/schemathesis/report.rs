@@ -30,7 +30,7 @@ const BEFORE_THE_HANDLER: [&str; 13] = [
 
 /// Why a request that fits the document is refused all the same: what no schema can say. Each with the part of the answer
 /// that says so.
-const NO_SCHEMA_SAYS: [(&str, &str); 14] = [
+const NO_SCHEMA_SAYS: [(&str, &str); 15] = [
     // What a cursor holds is the list's own business; this one no page has given.
     ("invalid_query", "this is no cursor of this list"),
     // To JSON Schema 2.0 is an integer. To us it is none: who counts in fractions is told so.
@@ -46,6 +46,7 @@ const NO_SCHEMA_SAYS: [(&str, &str); 14] = [
     ("invalid_body", "each SKU once"),
     ("invalid_order", "stands in two lines"),
     // What holds of several fields together.
+    ("invalid_query", "as_of and version say two things"),
     ("invalid_order", "cannot be in one order"),
     ("invalid_order", "the total is too large"),
     // What there is in the shop.
