@@ -18,6 +18,7 @@ mod poison;
 mod readiness;
 mod readme;
 mod replayed;
+mod schemathesis;
 mod slow;
 mod slow_clients;
 mod stopping;

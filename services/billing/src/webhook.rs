@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use moka::sync::Cache;
 use serde::Deserialize;
-use standardwebhooks::{HEADER_WEBHOOK_ID, Webhook};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_TIMESTAMP, Webhook, WebhookError};
 use utoipa::ToSchema;
 
 /// How long an id is known: longer than a signature is good for, on either side of the present.
@@ -39,7 +39,7 @@ pub struct NotASecret;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("the webhook is not signed by the payment provider, or not now")]
-    Signature(#[from] standardwebhooks::WebhookError),
+    Signature(#[from] WebhookError),
     #[error("the webhook cannot be read")]
     Unreadable(#[from] serde_json::Error),
 }
@@ -84,6 +84,7 @@ impl Webhooks {
 
     /// What `body` says, if the provider has signed it just now.
     pub(crate) fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<Hint, Refused> {
+        require_a_year(headers)?;
         self.0.verifier.verify(body, headers)?;
         let id = headers.get(HEADER_WEBHOOK_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let Body { r#type, data } = serde_json::from_slice(body)?;
@@ -100,6 +101,13 @@ impl Webhooks {
     pub(crate) fn remember(&self, id: String) {
         self.0.known.insert(id, ());
     }
+}
+
+/// The verifier subtracts the time of a webhook from the present, and overflows with one that is no time at all.
+fn require_a_year(headers: &HeaderMap) -> Result<(), WebhookError> {
+    let sent = headers.get(HEADER_WEBHOOK_TIMESTAMP).and_then(|sent| sent.to_str().ok());
+    let sent = sent.and_then(|sent| sent.parse::<i64>().ok()).and_then(|sent| jiff::Timestamp::from_second(sent).ok());
+    sent.map(drop).ok_or(WebhookError::InvalidTimestamp)
 }
 
 impl fmt::Debug for Webhooks {

@@ -152,7 +152,8 @@ async fn a_webhook_nobody_vouches_for_is_refused_and_has_no_effect() {
     let forged = Hook { secret: "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", ..hook.clone() };
     let old = Hook { timestamp: now() - 301, ..hook.clone() };
     let early = Hook { timestamp: now() + 310, ..hook.clone() };
-    for (what, refused) in [("forged", &forged), ("old", &old), ("early", &early)] {
+    let never = Hook { timestamp: i64::MIN, ..hook.clone() };
+    for (what, refused) in [("forged", &forged), ("old", &old), ("early", &early), ("never", &never)] {
         let (status, problem) = refused.sent(&shop.client).await;
         assert_eq!((status, &problem["code"]), (401, &json!("invalid_signature")), "{what}");
     }
