@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use shop::Service;
 use sqlx::PgPool;
 use tokio::time::{sleep, timeout};
 
@@ -12,7 +13,6 @@ use super::{
 
 /// Each is killed once: the services, their databases, the broker.
 const VICTIMS: [&str; 7] = ["order", "inventory", "billing", "pg-orders", "pg-billing", "mongo", "kafka"];
-const SERVICES: [&str; 3] = ["order", "inventory", "billing"];
 
 /// How many orders come, and for how long before and after the kill.
 struct Load {
@@ -85,7 +85,7 @@ impl World {
     /// For each service the messages that it had taken in before.
     async fn duplicates_dropped(&self) -> BTreeMap<&'static str, f64> {
         let mut dropped = BTreeMap::new();
-        for service in SERVICES {
+        for service in Service::ALL.map(Service::name) {
             let metric = self.shop.metric(service, "messaging_duplicates_dropped_total").await.unwrap();
             dropped.insert(service, metric.unwrap_or_default());
         }

@@ -14,6 +14,7 @@ use rdkafka::{
     client::DefaultClientContext,
     types::RDKafkaErrorCode,
 };
+use shop::Service;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -23,7 +24,6 @@ use super::{
     world::{OK, World},
 };
 
-const SERVICES: [&str; 3] = ["order", "inventory", "billing"];
 const ORDERS_PER_SECOND: u32 = 50;
 /// Orders come for so long before something is lost, and again after it was noticed.
 const WHILE: Duration = Duration::from_secs(2);
@@ -72,8 +72,8 @@ async fn whatever_is_lost_under_load_is_noticed_and_made_good() {
     };
     under_load(&world, "each topic", each, &[]).await;
     topics.iter().for_each(|(topic, said)| assert_once(&logs, topic, said));
-    let writers = SERVICES.map(|service| once(service, &[NEW_GENERATION]));
-    let readers = SERVICES.map(|service| for_each_partition(service, &[READ_ANEW]));
+    let writers = Service::ALL.map(|service| once(service.name(), &[NEW_GENERATION]));
+    let readers = Service::ALL.map(|service| for_each_partition(service.name(), &[READ_ANEW]));
     let said: Vec<Said> = writers.into_iter().chain(readers).collect();
     under_load(&world, "the broker's data", world.lose_broker_data(), &said).await;
     let slots = async {
@@ -84,7 +84,7 @@ async fn whatever_is_lost_under_load_is_noticed_and_made_good() {
     under_load(&world, "each slot", slots, &said).await;
     let said = [TOKEN_LOST, SENT_AGAIN].map(|words| once("inventory", &[words]));
     under_load(&world, "inventory's token", world.lose_token(), &said).await;
-    let said = SERVICES.map(|service| for_each_partition(service, &[NO_OFFSET]));
+    let said = Service::ALL.map(|service| for_each_partition(service.name(), &[NO_OFFSET]));
     under_load(&world, "the stored offsets", world.lose_offsets(), &said).await;
     // What Kafka knows of offsets is for graphs alone: nobody misses it, so there is nothing to say.
     let mut since = Logs::from_now_on(&world);

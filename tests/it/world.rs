@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -69,9 +70,8 @@ impl World {
     }
 
     async fn start(name: &str, replicas: u16, room: Option<SemaphorePermit<'static>>) -> Self {
-        let bin_dir = programs::our_folder().unwrap();
-        static BUILT: std::sync::Once = std::sync::Once::new();
-        BUILT.call_once(build);
+        static BUILT: LazyLock<PathBuf> = LazyLock::new(|| programs::for_test().unwrap());
+        let bin_dir = BUILT.clone();
         let options = Options { replicas, ..Options::for_test(testkit::folder().join(name), bin_dir) };
         let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));
         let operator = shop.token(&Principal::Operator).unwrap();
@@ -354,17 +354,6 @@ pub(crate) async fn many(world: &Arc<World>, sku: &'static str, orders: usize) -
         buying.spawn(async move { customer.buy(sku, quantity, token).await });
     }
     buying.join_all().await
-}
-
-/// Builds the programs under test. Does nothing within `cargo test --workspace`, which has just built them.
-fn build() {
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    let built = cargo.status();
-    assert!(built.unwrap().success(), "the programs under test must build");
 }
 
 /// A client for this test: its connections live in the runtime of the test that made them, and die with it.

@@ -14,6 +14,9 @@ pub(crate) const PROVIDER: &str = "provider-simulator";
 /// Every program that runs beside the servers. Each is in the package of its name.
 pub(crate) const NAMES: [&str; 4] = ["order", "inventory", "billing", PROVIDER];
 
+/// How the variables begin that cargo sets for a program that it runs, by the Cargo Book's "Environment Variables".
+const TOLD: [&str; 5] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_"];
+
 /// The folder of the running program, in which cargo puts the services too. A test's program lies one folder deeper.
 ///
 /// # Errors
@@ -48,8 +51,7 @@ pub fn for_test() -> Result<PathBuf, ShopError> {
 }
 
 fn cargo_build<'a>(folder: &Path, selection: impl IntoIterator<Item = &'a str>) -> Result<(), ShopError> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
+    let mut build = cargo();
     build.args(["build", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")]).args(selection);
     if !folder.ends_with("debug") {
         build.arg("--release");
@@ -59,4 +61,31 @@ fn cargo_build<'a>(folder: &Path, selection: impl IntoIterator<Item = &'a str>) 
     }
     let status = build.status().map_err(ShopError::system("running cargo"))?;
     if status.success() { Ok(()) } else { Err(ShopError::Build) }
+}
+
+/// Cargo, as if called from a shell. What it tells the programs that it runs (`cargo run`, `cargo test`) about their package
+/// must not come back to it: build scripts such as `ring`'s look at the same variables, would run again because they have
+/// changed, and half of all crates would be built anew, here and once more at the next call from the shell.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = |name: &str| TOLD.iter().any(|begin| name.starts_with(begin));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_not_told_what_it_tells_its_programs() {
+        assert_eq!(env::var("CARGO_PKG_NAME").as_deref(), Ok("shop"), "cargo tells us");
+        let cargo = cargo();
+        let removed: Vec<_> = cargo.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "CARGO_MANIFEST_DIR"] {
+            assert!(removed.contains(&name.as_ref()), "{name}: {removed:?}");
+        }
+    }
 }
