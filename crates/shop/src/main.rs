@@ -110,36 +110,45 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Does `command` if it is for a shop in containers: the one that is up, or that it brings up.
 async fn in_containers(folder: &Path, command: &Command) -> anyhow::Result<Option<ExitCode>> {
-    let shop = match command {
-        Command::Up(args) if args.in_background => return Ok(None),
-        Command::Up(args) => match wants_containers(args).await {
-            true => return bring_up_containers(folder, args).await.map(Some),
-            false if state::supervisor(folder).is_none() && Contained::find(folder).await?.is_some() => {
-                return Err(ShopError::from(DockerError::Running).into());
-            }
-            false => return Ok(None),
-        },
-        Command::Fetch | Command::Compose(_) => return Ok(None),
-        _ if state::supervisor(folder).is_some() => return Ok(None),
-        _ => Contained::find(folder).await,
+    if let Command::Up(args) = command {
+        return up_in_containers(folder, args).await;
+    }
+    if !command.asks_a_shop() || state::supervisor(folder).is_some() {
+        return Ok(None);
+    }
+    let shop = match Contained::find(folder).await {
+        Ok(Some(shop)) => shop,
+        Ok(None) => return Ok(None),
+        // An audit that cannot be made has a status of its own.
+        Err(error) if matches!(command, Command::Audit) => return Ok(Some(no_audit(&error.into()))),
+        Err(error) => return Err(error.into()),
     };
-    // An audit that cannot be made has a status of its own.
-    let shop = match (shop, command) {
-        (Ok(Some(shop)), _) => shop,
-        (Ok(None), _) => return Ok(None),
-        (Err(error), Command::Audit) => return Ok(Some(no_audit(&error.into()))),
-        (Err(error), _) => return Err(error.into()),
-    };
-    match command {
-        Command::Down => {
-            shop.down(folder).await?;
-            println!("The shop is stopped.");
-        }
-        Command::Status => println!("{}", shop.status().await?),
-        Command::Logs { name, follow } => return Err(shop.logs(name.as_deref(), *follow).await.into()),
-        _ => return Err(shop.run(std::env::args_os().skip(1)).into()),
+    if let Command::Logs { name, follow } = command {
+        return Err(shop.logs(name.as_deref(), *follow).await.into());
+    } else if matches!(command, Command::Status) {
+        println!("{}", shop.status().await?);
+    } else if matches!(command, Command::Down) {
+        shop.down(folder).await?;
+        println!("The shop is stopped.");
+    } else {
+        return Err(shop.run(std::env::args_os().skip(1)).into());
     }
     Ok(Some(ExitCode::SUCCESS))
+}
+
+/// Brings the shop up in containers, if that is where it shall run.
+async fn up_in_containers(folder: &Path, args: &UpArgs) -> anyhow::Result<Option<ExitCode>> {
+    if args.in_background {
+        return Ok(None);
+    }
+    if wants_containers(args).await {
+        return bring_up_containers(folder, args).await.map(Some);
+    }
+    // Which of both is up would not be known.
+    if state::supervisor(folder).is_none() && Contained::find(folder).await?.is_some() {
+        return Err(ShopError::from(DockerError::Running).into());
+    }
+    Ok(None)
 }
 
 /// Where the shop runs: where it was asked for; else natively if this machine has what that takes, else in containers if an

@@ -183,7 +183,7 @@ impl Place {
     fn another_schema_is_told(&self) {
         let (image, volume) =
             (std::env::var("POSTGRES_IMAGE").unwrap(), format!("{}_orders:/var/lib/postgresql", self.project));
-        let change = "postgres --single -D \"$PGDATA\" orders <<<\"update _sqlx_migrations set checksum = '\\x00'\"";
+        let change = "postgres --single -cwal_level=logical -D \"$PGDATA\" orders <<<\"update _sqlx_migrations set checksum = '\\x00'\"";
         let run =
             ["run", "--rm", "--user", "999:999", "--volume", &volume, "--entrypoint", "bash", &image, "-c", change];
         assert!(docker(&run).status.success());
