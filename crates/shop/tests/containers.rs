@@ -112,7 +112,7 @@ fn every_command_works_as_it_does_without_containers() {
         let measured = ["order", "inventory", "billing"].contains(&part);
         assert_eq!(cells[8].parse::<u64>().is_ok(), measured, "what it has yet to read: {line}");
     }
-    assert!(place.succeeds(&["logs", "order"]).contains("order"));
+    assert!(place.succeeds(&["logs", "pg-orders"]).contains("ready to accept connections"));
     let unknown = refused(&mut place.shop(&["logs", "kafak"]));
     assert!(unknown.starts_with("there is no kafak: the parts are billing, inventory, kafka"), "{unknown}");
 
