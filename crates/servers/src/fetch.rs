@@ -79,6 +79,21 @@ impl Server {
     }
 }
 
+/// Makes sure that this machine has what it takes to fetch those of `wanted` that are not there yet, and to run them all.
+///
+/// # Errors
+/// [`ServerError::Missing`].
+pub fn require_needs(home: &Home, wanted: &[Server]) -> Result<(), ServerError> {
+    for server in wanted {
+        match server {
+            Server::Kafka if server.folder(home).exists() => needs::require_java()?,
+            Server::Postgres | Server::Mongo if server.folder(home).exists() => {}
+            Server::Postgres | Server::Mongo | Server::Kafka => server.require_needs()?,
+        }
+    }
+    Ok(())
+}
+
 /// Fetches those of `wanted` that are not there yet, with a progress bar on standard error.
 ///
 /// # Errors

@@ -65,6 +65,17 @@ pub(crate) enum Command {
     Compose(ComposeCommand),
 }
 
+impl Command {
+    /// Whether it is for a shop that is up, wherever that runs.
+    pub(crate) fn asks_a_shop(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Fetch | Self::Compose(_) => false,
+            Self::Down | Self::Status | Self::Logs { .. } | Self::Token(_) | Self::Load(_) | Self::Demo => true,
+            Self::Sagas(_) | Self::Audit | Self::Dead(_) | Self::Republish(_) | Self::Rebuild => true,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum ComposeCommand {
     /// Makes keys and passwords, once, and gives each container what is its own.
@@ -155,19 +166,27 @@ impl From<RepublishArgs> for What {
 
 #[derive(Debug, Clone, Group)]
 pub(crate) struct UpArgs {
+    /// In containers, as docker-compose.yml describes them. Without this and --native: as child processes if this machine
+    /// has what that takes, else in containers if an engine answers.
+    #[arg(long, conflicts_with_all = ["native", "in_background"])]
+    pub(crate) docker: bool,
+    /// As child processes.
+    #[arg(long)]
+    pub(crate) native: bool,
     /// Returns when the shop is ready and leaves it running.
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Removes all data first: orders, payments, stock.
+    /// Removes all data first: orders, payments, stock; of containers also keys and passwords.
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// How many processes of each service.
+    /// How many processes of each service; in containers one.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(crate) replicas: u16,
-    /// Services listen from this port + 1, servers from + 11; further replicas each 100 higher.
-    #[arg(long, default_value_t = 7000, value_parser = clap::value_parser!(u16).range(1024..=60000))]
-    pub(crate) port_base: u16,
-    /// Takes the services' programs from this folder instead of building them.
+    /// Services listen from this port + 1, servers from + 11; further replicas each 100 higher. Without it 7000; in
+    /// containers ORDER_PORT, INVENTORY_PORT and BILLING_PORT say otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=60000))]
+    pub(crate) port_base: Option<u16>,
+    /// Takes the services' programs from this folder instead of building them; not for containers, which have their own.
     #[arg(long)]
     pub(crate) bin_dir: Option<PathBuf>,
     /// What `--detach` starts.

@@ -4,9 +4,14 @@ use std::{io, path::PathBuf};
 
 use servers::ServerError;
 
+use crate::containers::DockerError;
+
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ShopError {
+    /// Docker would not do what the shop in containers needs.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// A server or a service would not start.
     #[error(transparent)]
     Server(ServerError),

@@ -8,6 +8,7 @@
 //! | [`background`] | a shop that outlives the command that started it |
 //! | [`state`], [`status`], [`logs`], [`metrics`], [`token`] | what a running shop tells about itself |
 //! | [`load`], [`audit`], `running` | what is done to a running shop: orders, and whether the books add up |
+//! | [`containers`] | the same shop in containers: starting and stopping it, and having it asked |
 //! | [`compose`] | what `docker-compose.yml` has done by this program: secrets, databases, catalogue |
 //! | [`dead`], [`republish`], [`sagas`] | what a service could not take in; what its owners send again; what waits for an operator |
 //! | [`topics`] | what the services say to each other, described |
@@ -18,6 +19,7 @@
 pub mod audit;
 pub mod background;
 pub mod compose;
+pub mod containers;
 mod databases;
 pub mod dead;
 pub mod demo;

@@ -16,6 +16,7 @@ use contracts::CustomerId;
 use servers::{Home, Server, fetch};
 use shop::{
     Options, Ports, Shop, ShopError, State, background, compose,
+    containers::{self, Contained, DockerError, Wanted},
     dead::{self, Dead},
     demo, load, logs,
     process::Processes,
@@ -30,6 +31,9 @@ use web::access::Principal;
 
 /// The exit status of an audit that could not be made.
 const NO_AUDIT: u8 = 3;
+
+/// Services listen from this port + 1, if nothing else is asked for.
+const PORT_BASE: u16 = 7000;
 
 /// How long what an operator has begun may take.
 const OPERATION: Duration = Duration::from_secs(3600);
@@ -54,6 +58,9 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let folder = Home::of_this_user().path().join("shop");
+    if let Some(code) = in_containers(&folder, &command).await? {
+        return Ok(code);
+    }
     match command {
         Command::Up(args) => return bring_up(&folder, args).await,
         Command::Down => match background::stop(&folder).await {
@@ -102,6 +109,96 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Does `command` if it is for a shop in containers: the one that is up, or that it brings up.
+async fn in_containers(folder: &Path, command: &Command) -> anyhow::Result<Option<ExitCode>> {
+    if let Command::Up(args) = command {
+        return up_in_containers(folder, args).await;
+    }
+    if !command.asks_a_shop() || state::supervisor(folder).is_some() {
+        return Ok(None);
+    }
+    let shop = match Contained::find(folder).await {
+        Ok(Some(shop)) => shop,
+        Ok(None) => return Ok(None),
+        // An audit that cannot be made has a status of its own.
+        Err(error) if matches!(command, Command::Audit) => return Ok(Some(no_audit(&error.into()))),
+        Err(error) => return Err(error.into()),
+    };
+    if let Command::Logs { name, follow } = command {
+        return Err(shop.logs(name.as_deref(), *follow).await.into());
+    } else if matches!(command, Command::Status) {
+        println!("{}", shop.status().await?);
+    } else if matches!(command, Command::Down) {
+        shop.down(folder).await?;
+        println!("The shop is stopped.");
+    } else {
+        return Err(shop.run(std::env::args_os().skip(1)).into());
+    }
+    Ok(Some(ExitCode::SUCCESS))
+}
+
+/// Brings the shop up in containers, if that is where it shall run.
+async fn up_in_containers(folder: &Path, args: &UpArgs) -> anyhow::Result<Option<ExitCode>> {
+    if args.in_background {
+        return Ok(None);
+    }
+    if wants_containers(args).await {
+        return bring_up_containers(folder, args).await.map(Some);
+    }
+    // Which of both is up would not be known.
+    if state::supervisor(folder).is_none() && Contained::find(folder).await?.is_some() {
+        return Err(ShopError::from(DockerError::Running).into());
+    }
+    Ok(None)
+}
+
+/// Where the shop runs: where it was asked for; else natively if this machine has what that takes, else in containers if an
+/// engine answers.
+async fn wants_containers(args: &UpArgs) -> bool {
+    if args.docker || args.native {
+        return args.docker;
+    }
+    let Err(missing) = fetch::require_needs(&Home::of_this_user(), &Server::ALL) else {
+        eprintln!("The shop runs as child processes; --docker has it run in containers.");
+        return false;
+    };
+    let engine = containers::require_engine().await.is_ok();
+    if engine {
+        eprintln!("The shop runs in containers, because {missing}.");
+    }
+    engine
+}
+
+async fn bring_up_containers(folder: &Path, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let only_native = [("--replicas", args.replicas > 1), ("--bin-dir", args.bin_dir.is_some())];
+    if let Some((flag, _)) = only_native.into_iter().find(|(_, given)| *given) {
+        return Err(ShopError::from(DockerError::OnlyNative { flag }).into());
+    }
+    let wanted = Wanted { fresh: args.fresh, port_base: args.port_base };
+    let shop = select! {
+        shop = Contained::prepare(folder, wanted) => shop?,
+        () = stop_signal() => return Ok(ExitCode::from(130)),
+    };
+    select! {
+        started = shop.start(folder) => started?,
+        () = stop_signal() => {
+            eprintln!("Stopping.");
+            shop.down(folder).await?;
+            return Ok(ExitCode::from(130));
+        }
+    }
+    println!("{}", shop.urls());
+    if args.detach {
+        println!("The shop is up, in containers. `cargo shop down` stops it.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("The shop is up, in containers. Ctrl-C stops everything.");
+    stop_signal().await;
+    eprintln!("Stopping.");
+    shop.down(folder).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn bring_up(folder: &Path, args: UpArgs) -> anyhow::Result<ExitCode> {
     if let (Some(pid), false) = (state::supervisor(folder), args.in_background) {
         return Err(ShopError::Running { pid }.into());
@@ -131,7 +228,11 @@ async fn bring_up(folder: &Path, args: UpArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn options(bin_dir: PathBuf, args: &UpArgs) -> Options {
-    Options { ports: Ports::From(args.port_base), replicas: args.replicas, ..Options::of_this_user(bin_dir) }
+    Options {
+        ports: Ports::From(args.port_base.unwrap_or(PORT_BASE)),
+        replicas: args.replicas,
+        ..Options::of_this_user(bin_dir)
+    }
 }
 
 async fn run_in_container(home: &Path, command: ComposeCommand) -> Result<(), ShopError> {
@@ -163,7 +264,7 @@ async fn in_foreground(options: Options) -> anyhow::Result<ExitCode> {
 async fn in_background(folder: &Path, bin_dir: &Path, args: &UpArgs) -> anyhow::Result<ExitCode> {
     // Here, because here is a terminal to show the progress on.
     fetch::fetch(&Home::of_this_user(), &Server::ALL).await.map_err(ShopError::from)?;
-    let port_base = args.port_base.to_string();
+    let port_base = args.port_base.unwrap_or(PORT_BASE).to_string();
     let replicas = args.replicas.to_string();
     let bin_dir = bin_dir.display().to_string();
     let again = ["up", "--in-background", "--bin-dir", &bin_dir, "--port-base", &port_base, "--replicas", &replicas];
@@ -224,11 +325,13 @@ async fn audit(folder: &Path) -> ExitCode {
             println!("{report}");
             ExitCode::from(report.verdict().exit_status())
         }
-        Err(error) => {
-            eprintln!("The books could not be looked at: {error:#}.");
-            ExitCode::from(NO_AUDIT)
-        }
+        Err(error) => no_audit(&error),
     }
+}
+
+fn no_audit(error: &anyhow::Error) -> ExitCode {
+    eprintln!("The books could not be looked at: {error:#}.");
+    ExitCode::from(NO_AUDIT)
 }
 
 async fn see_to_the_dead(folder: &Path, command: DeadCommand) -> anyhow::Result<String> {

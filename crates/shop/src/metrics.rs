@@ -34,8 +34,12 @@ impl Metrics {
     /// service or does not answer.
     pub async fn of(state: &State, folder: &Path, name: &str) -> Result<Self, ShopError> {
         let part = state.parts.iter().find(|part| part.name == name).ok_or_else(|| state.unknown(name))?;
-        let token = token::sign(folder, &Principal::Operator, TOKEN_VALID)?;
-        let request = Client::new().get(format!("http://127.0.0.1:{}/metrics", part.port));
+        Self::at(name, part.port, &token::sign(folder, &Principal::Operator, TOKEN_VALID)?).await
+    }
+
+    /// Those of what listens at `port` of this machine, and is called `name`.
+    pub(crate) async fn at(name: &str, port: u16, token: &str) -> Result<Self, ShopError> {
+        let request = Client::new().get(format!("http://127.0.0.1:{port}/metrics"));
         let failed = |source| ShopError::NoMetrics { part: name.to_owned(), source };
         let answer = request.bearer_auth(token).timeout(PATIENCE).send().await.map_err(failed)?;
         let text = answer.error_for_status().map_err(failed)?.text().await.map_err(failed)?;

@@ -30,7 +30,7 @@ pub enum What {
 #[derive(Deserialize)]
 struct Products {
     data: Vec<Product>,
-    next_cursor: Option<Sku>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use std::{
 
 use contracts::{Currency, Money, Sku};
 use futures::{StreamExt, TryStreamExt, stream};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -26,6 +26,12 @@ const AT_ONCE: usize = 8;
 
 /// How long the order service may take to learn of all products.
 const REPLICA_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a service may ask for patience (503), as one that has just come up on a busy machine does.
+const AWAY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// A product of the catalogue.
 #[derive(Debug, Clone, Deserialize)]
@@ -108,11 +114,19 @@ impl Inventory<'_> {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<(), ShopError> {
-        let answer = request.bearer_auth(&self.operator).send().await;
-        let answer = answer.map_err(|error| ShopError::Seed(error.to_string()))?;
-        if answer.status().is_success() {
-            return Ok(());
-        }
+        let deadline = Instant::now() + AWAY_LIMIT;
+        let answer = loop {
+            let request = request.try_clone().expect("a body of JSON can be sent again");
+            let answer = request.bearer_auth(&self.operator).send().await;
+            let answer = answer.map_err(|error| ShopError::Seed(error.to_string()))?;
+            if answer.status().is_success() {
+                return Ok(());
+            }
+            if answer.status() != StatusCode::SERVICE_UNAVAILABLE || Instant::now() > deadline {
+                break answer;
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        };
         let (status, url) = (answer.status(), answer.url().clone());
         let said = answer.text().await.unwrap_or_default();
         Err(ShopError::Seed(format!("{url} answered {status}: {said}")))

@@ -11,7 +11,7 @@ use crate::{Service, State, metrics::Metrics, process::Processes, state::PartSta
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What of a service's metrics an operator looks at first.
-const MEASURED: [&str; 5] = ["to read", "parked keys", "WAL kept", "open sagas", "parked sagas"];
+pub(crate) const MEASURED: [&str; 5] = ["to read", "parked keys", "WAL kept", "open sagas", "parked sagas"];
 
 /// Every process of the shop in `folder`: what, process id, port, health, uptime, memory, restarts; and of each service
 /// how many messages it has yet to read, how many keys are parked, how much of the log is kept for its relay, how many
@@ -19,14 +19,16 @@ const MEASURED: [&str; 5] = ["to read", "parked keys", "WAL kept", "open sagas",
 pub async fn table(state: &State, folder: &Path) -> Table {
     let processes = Processes::now();
     let client = Client::new();
-    let header = ["", "pid", "port", "health", "uptime", "memory", "restarts"].into_iter().chain(MEASURED);
-    let mut table = plain_table::<12>(std::array::from_fn(|place| header.clone().nth(place).unwrap_or_default()));
+    let mut table = plain_table(columns("pid"));
     let mut total = 0;
     for part in &state.parts {
         let pid = part.pid.filter(|pid| processes.get(*pid).is_some());
         let memory = pid.map_or(0, |pid| processes.memory(pid));
         total += memory;
-        let [to_read, parked_keys, kept, open, parked] = measured(state, folder, part, pid).await;
+        let [to_read, parked_keys, kept, open, parked] = match pid {
+            Some(_) if is_service(part) => measured(Metrics::of(state, folder, &part.name).await.ok()),
+            _ => Default::default(),
+        };
         table.add_row([
             part.shown.clone(),
             pid.map_or("-".into(), |pid| pid.to_string()),
@@ -46,12 +48,15 @@ pub async fn table(state: &State, folder: &Path) -> Table {
     table
 }
 
-/// What is measured; nothing of what is no service or is down, `?` of a service that does not tell.
-async fn measured(state: &State, folder: &Path, part: &PartState, pid: Option<u32>) -> [String; MEASURED.len()] {
-    if pid.is_none() || !is_service(part) {
-        return Default::default();
-    }
-    let Ok(metrics) = Metrics::of(state, folder, &part.name).await else { return [(); 5].map(|()| "?".to_owned()) };
+/// The head of the table; `id` is what a part is found by.
+pub(crate) fn columns(id: &str) -> [&str; 7 + MEASURED.len()] {
+    let [to_read, parked_keys, kept, open, parked] = MEASURED;
+    ["", id, "port", "health", "uptime", "memory", "restarts", to_read, parked_keys, kept, open, parked]
+}
+
+/// What a service measures; `?` if it does not tell.
+pub(crate) fn measured(metrics: Option<Metrics>) -> [String; MEASURED.len()] {
+    let Some(metrics) = metrics else { return [(); 5].map(|()| "?".to_owned()) };
     let count = |name| metrics.sum(name).map(|value| format!("{value:.0}")).unwrap_or_default();
     // A relay that stands by keeps no log.
     let kept = metrics.sum("messaging_retained_wal_bytes").map(|bytes| megabytes(bytes as u64)).unwrap_or_default();
@@ -112,11 +117,11 @@ pub(crate) async fn detail(answer: reqwest::Response) -> String {
     detail.unwrap_or_else(|| "it does not say why".into())
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }
 
-fn uptime(uptime: Duration) -> String {
+pub(crate) fn uptime(uptime: Duration) -> String {
     let seconds = uptime.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

@@ -139,7 +139,7 @@ impl Place {
     }
 
     fn up(&self) -> Command {
-        let mut up = self.shop(["up", "--bin-dir"]);
+        let mut up = self.shop(["up", "--native", "--bin-dir"]);
         up.arg(self.dir.path().join("services")).args(["--port-base", &self.port_base.to_string()]);
         up
     }

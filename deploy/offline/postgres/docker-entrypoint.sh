@@ -10,6 +10,11 @@ for unknown in POSTGRES_DB POSTGRES_INITDB_WALDIR; do
 done
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    # Another release keeps its data beside ours, or did in the volume itself; an empty cluster in its place would surprise.
+    for other in /var/lib/postgresql /var/lib/postgresql/data /var/lib/postgresql/*/docker; do
+        [ ! -s "$other/PG_VERSION" ] ||
+            { echo "there appears to be PostgreSQL data in: $other (release $(<"$other/PG_VERSION"))" >&2; exit 1; }
+    done
     password=${POSTGRES_PASSWORD:-}
     [ -z "${POSTGRES_PASSWORD_FILE:-}" ] || password=$(<"$POSTGRES_PASSWORD_FILE")
     method=${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}

@@ -64,6 +64,9 @@ impl fmt::Display for Report {
         if self.came_again > 0 {
             writeln!(f, "{} times there was no room, and a customer came again later", self.came_again)?;
         }
+        if self.cost.each().next().is_none() {
+            return write!(f, "CPU times are not known: the processes are in containers of their own.");
+        }
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(["CPU per order", "user", "system", "both"]);

@@ -1,0 +1,229 @@
+//! The shop in containers: what every command does there, and what `up` says and leaves behind when it cannot come up. All but one
+//! need a Docker engine with compose, and images by `POSTGRES_IMAGE`, `MONGO_IMAGE`, `KAFKA_IMAGE` and `IRONMONGER_IMAGE`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    process::{Command, Output},
+};
+
+use servers::free_port;
+
+/// A shop of its own: its state folder, and its name at the engine.
+struct Place {
+    dir: tempfile::TempDir,
+    project: String,
+    port_base: u16,
+}
+
+#[test]
+fn without_docker_the_command_that_brings_it_is_named() {
+    let place = Place::new();
+    let said = refused(place.shop(&["up", "--docker"]).env("PATH", place.dir.path()));
+    assert!(said.starts_with("docker is missing: apt-get install docker.io"), "{said}");
+}
+
+#[test]
+#[ignore = "needs docker and compose"]
+fn without_an_engine_it_is_said_where_none_answers() {
+    let place = Place::new();
+    let nowhere = format!("unix://{}/docker.sock", place.dir.path().display());
+    let said = refused(place.shop(&["up", "--docker"]).env("DOCKER_HOST", &nowhere));
+    assert!(said.starts_with(&format!("no Docker engine answers at {nowhere}: start one")), "{said}");
+}
+
+/// Also root, once it has given up what lets it pass everywhere.
+#[test]
+#[ignore = "needs docker and compose"]
+fn without_permission_it_is_said_who_may_use_the_engine() {
+    let place = Place::new();
+    let socket = place.dir.path().join("docker.sock");
+    let _engine = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
+    let at = format!("unix://{}", socket.display());
+    let mut closed = Command::new("setpriv");
+    closed.arg("--bounding-set=-dac_override,-dac_read_search").args([env!("CARGO_BIN_EXE_shop"), "up", "--docker"]);
+    let said = refused(closed.env("IRONMONGER_HOME", place.dir.path()).env("DOCKER_HOST", &at));
+    assert!(said.starts_with(&format!("you may not use the Docker engine at {at}: run this as root, or")), "{said}");
+}
+
+#[test]
+#[ignore = "needs docker, compose and images"]
+fn an_image_that_is_not_there_is_named_with_what_makes_it() {
+    let place = Place::new();
+    let image = "ironmonger/offline-kafka:none";
+    let said = place.refused(place.up().env("KAFKA_IMAGE", image));
+    assert_eq!(said, format!("the image {image} is not here: `deploy/offline/build` makes it"));
+    // No registry is at this address.
+    let image = "127.0.0.1:1/mongo:6";
+    let said = place.refused(place.up().env("MONGO_IMAGE", image));
+    assert!(said.starts_with(&format!("the image {image} is not here and cannot be had (")), "{said}");
+    assert!(said.contains("COMPOSE_ENV_FILES=deploy/offline/images.env"), "{said}");
+}
+
+#[test]
+#[ignore = "needs docker, compose and images"]
+fn a_port_that_somebody_has_is_named() {
+    let place = Place::new();
+    let taken = place.port_base + 2;
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).unwrap();
+    let said = place.refused(&mut place.up());
+    let what = format!("port {taken}, wanted by the inventory service, is in use: stop what listens there, or choose");
+    assert!(said.starts_with(&what), "{said}");
+}
+
+#[test]
+#[ignore = "needs docker, compose and images"]
+fn a_volume_of_another_release_of_postgres_is_left_alone() {
+    let place = Place::new();
+    let volume = format!("{}_orders:/var/lib/postgresql", place.project);
+    let image = std::env::var("POSTGRES_IMAGE").unwrap();
+    let older = "mkdir -p /var/lib/postgresql/15/docker && echo 15 >/var/lib/postgresql/15/docker/PG_VERSION";
+    assert!(
+        docker(&["run", "--rm", "--volume", &volume, "--entrypoint", "bash", &image, "-c", older]).status.success()
+    );
+    let said = place.refused(&mut place.up());
+    assert!(said.starts_with("the data of postgres-orders is of another version (there appears to be"), "{said}");
+    assert!(said.ends_with("or remove all data with `cargo shop up --docker --fresh`"), "{said}");
+    let kept = docker(&["run", "--rm", "--volume", &volume, "--entrypoint", "ls", &image, "/var/lib/postgresql"]);
+    assert_eq!(String::from_utf8_lossy(&kept.stdout).trim(), "15");
+}
+
+/// One shop for all of it: it takes half a minute to come up.
+#[test]
+#[ignore = "needs docker, compose and images"]
+fn every_command_works_as_it_does_without_containers() {
+    let place = Place::new();
+    let up = place.succeeds(&["up", "--docker", "--detach", "--port-base", &place.port_base.to_string()]);
+    assert!(up.contains(&format!("http://127.0.0.1:{}", place.port_base + 1)), "{up}");
+    for again in ["--docker", "--native"] {
+        let said = refused(&mut place.shop(&["up", again]));
+        assert!(said.starts_with("the shop is up already, in containers"), "{said}");
+    }
+
+    let status = place.succeeds(&["status"]);
+    for part in ["order", "inventory", "billing", "provider", "postgres-orders", "postgres-billing", "mongo", "kafka"] {
+        let line =
+            status.lines().find(|line| line.contains(&format!("│ {part} "))).unwrap_or_else(|| panic!("{status}"));
+        let cells: Vec<&str> = line.split(['│', '┆']).map(str::trim).collect();
+        assert!(cells[4] == "ready" && cells[6] != "0 MB", "{line}");
+        let measured = ["order", "inventory", "billing"].contains(&part);
+        assert_eq!(cells[8].parse::<u64>().is_ok(), measured, "what it has yet to read: {line}");
+    }
+    assert!(place.succeeds(&["logs", "pg-orders"]).contains("ready to accept connections"));
+    let unknown = refused(&mut place.shop(&["logs", "kafak"]));
+    assert!(unknown.starts_with("there is no kafak: the parts are billing, inventory, kafka"), "{unknown}");
+
+    assert_eq!(place.succeeds(&["token", "--customer", "new"]).trim().split('.').count(), 3);
+    assert!(place.succeeds(&["demo"]).contains("as promised"));
+    assert!(place.succeeds(&["load", "--orders", "20", "--connections", "4"]).contains("20"));
+    let audit = place.succeeds(&["audit"]);
+    assert!(audit.contains("The books add up."), "{audit}");
+    place.succeeds(&["dead", "list"]);
+    place.succeeds(&["sagas", "list"]);
+    assert!(place.succeeds(&["republish", "--all"]).contains("are sent again"));
+    place.succeeds(&["rebuild"]);
+
+    assert!(place.succeeds(&["down"]).contains("The shop is stopped."));
+    assert_eq!(place.containers(), "");
+    assert_eq!(place.shop(&["audit"]).output().unwrap().status.code(), Some(3), "there is no shop to look at");
+    assert!(place.succeeds(&["down"]).contains("The shop was not up."));
+    place.another_schema_is_told();
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let port_base = loop {
+            let base = free_port().unwrap().min(60_000);
+            if (base..base + 4).all(free) {
+                break base;
+            }
+        };
+        Self { dir, project: format!("ironmonger-test-{}-{port_base}", std::process::id()), port_base }
+    }
+
+    fn shop(&self, args: &[&str]) -> Command {
+        let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
+        shop.args(args).env("IRONMONGER_HOME", self.dir.path()).env("COMPOSE_PROJECT_NAME", &self.project);
+        // Also of the services: what they fail with is looked at.
+        shop.env("RUST_LOG", "error");
+        shop
+    }
+
+    fn up(&self) -> Command {
+        self.shop(&["up", "--docker", "--detach", "--port-base", &self.port_base.to_string()])
+    }
+
+    fn succeeds(&self, args: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.shop(args).output().unwrap();
+        let (said, complained) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "{args:?}: {said}\n{complained}");
+        said.into_owned()
+    }
+
+    /// What `up` says when it fails: one sentence, and nothing is left running.
+    fn refused(&self, up: &mut Command) -> String {
+        let said = refused(up);
+        assert_eq!(self.containers(), "", "something is left");
+        assert!(!self.dir.path().join("shop/containers.json").exists(), "somebody will believe it");
+        said
+    }
+
+    /// The ids of all containers of this shop.
+    fn containers(&self) -> String {
+        let label = format!("label=com.docker.compose.project={}", self.project);
+        String::from_utf8(docker(&["ps", "--all", "--quiet", "--filter", &label]).stdout).unwrap()
+    }
+
+    /// The database of orders was made by a program whose first migration was another.
+    fn another_schema_is_told(&self) {
+        let (image, volume) =
+            (std::env::var("POSTGRES_IMAGE").unwrap(), format!("{}_orders:/var/lib/postgresql", self.project));
+        let change = "postgres --single -cwal_level=logical -D \"$PGDATA\" orders <<<\"update _sqlx_migrations set checksum = '\\x00'\"";
+        let run =
+            ["run", "--rm", "--user", "999:999", "--volume", &volume, "--entrypoint", "bash", &image, "-c", change];
+        assert!(docker(&run).status.success());
+        let said = self.refused(&mut self.up());
+        assert!(said.starts_with("the data of order is of another version ("), "{said}");
+        assert!(said.contains("was previously applied but has been modified"), "{said}");
+    }
+}
+
+impl Drop for Place {
+    /// Volumes too, whose names begin with that of the project.
+    fn drop(&mut self) {
+        let Ok(listed) = Command::new("docker")
+            .args(["ps", "--all", "--quiet", "--filter"])
+            .arg(format!("label=com.docker.compose.project={}", self.project))
+            .output()
+        else {
+            return;
+        };
+        let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
+        if !ids.is_empty() {
+            docker(&[&["rm", "--force"], &ids.split_whitespace().collect::<Vec<_>>()[..]].concat());
+        }
+        for (kind, name) in [("network", "{{.Name}}"), ("volume", "{{.Name}}")] {
+            let listed = docker(&[kind, "ls", "--format", name, "--filter", &format!("name={}_", self.project)]);
+            for name in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+                docker(&[kind, "rm", name]);
+            }
+        }
+    }
+}
+
+fn docker(args: &[&str]) -> Output {
+    Command::new("docker").args(args).output().unwrap()
+}
+
+/// What the program says when it will not do what it is told: one sentence, and status 1.
+fn refused(shop: &mut Command) -> String {
+    let Output { status, stdout, stderr } = shop.output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), stdout.len(), said.lines().count()), (Some(1), 0, 1), "{said}");
+    said.trim_end().to_owned()
+}
