@@ -69,7 +69,7 @@ impl Command {
     /// Whether it is for a shop that is up, wherever that runs.
     pub(crate) fn asks_a_shop(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Fetch | Self::Compose(_) => false,
+            Self::Up(_) | Self::Topics | Self::Fetch | Self::Compose(_) => false,
             Self::Down | Self::Status | Self::Logs { .. } | Self::Token(_) | Self::Load(_) | Self::Demo => true,
             Self::Sagas(_) | Self::Audit | Self::Dead(_) | Self::Republish(_) | Self::Rebuild => true,
         }
