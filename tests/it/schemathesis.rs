@@ -32,7 +32,7 @@ const SCHEMATHESIS: fetch::PythonTool = fetch::PythonTool {
     size: 20_000_000,
 };
 
-/// Examples of each operation and kind in the suite. What is not random, such as each bound of each field and each method
+/// Examples of each operation in the suite, good and bad together. What is not random, such as each bound of each field and each method
 /// that there is not, comes on top, and is always whole.
 const FEW: u32 = 8;
 

@@ -20,7 +20,7 @@ use std::{
     fs,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use serde::{Deserialize, Serialize};
@@ -34,11 +34,17 @@ use crate::{ShopError, token::write_for_owner};
 /// The name of the file in the shop's folder that says that the shop is in containers.
 const FILE: &str = "containers.json";
 
+/// Runs our program in a container of its own.
+const RUN: [&str; 5] = ["run", "--rm", "--no-TTY", "--no-deps", "shop"];
+
 /// How long a container may take to stop. Unit: seconds. A service has its own, shorter limit.
 const STOP_LIMIT: &str = "30";
 
 /// How much of each log is shown at first. Unit: lines.
 const TAIL: &str = "100";
+
+/// What chooses an engine. Which one it was is written down, so that a later command asks the same.
+const ENGINE: [&str; 2] = ["DOCKER_HOST", "DOCKER_CONTEXT"];
 
 /// What the native shop calls otherwise.
 const ALIASES: [(&str, &str); 2] = [("pg-orders", "postgres-orders"), ("pg-billing", "postgres-billing")];
@@ -79,8 +85,21 @@ impl Contained {
     /// # Errors
     /// Only if docker cannot be started; else this process is docker, and ends as the program in the container does.
     pub fn run(&self, arguments: impl Iterator<Item = OsString>) -> ShopError {
-        let mut run = self.compose(["run", "--rm", "--no-TTY", "--no-deps", "shop"]);
-        docker::missing(run.args(arguments).exec())
+        docker::missing(self.compose(RUN).args(arguments).exec())
+    }
+
+    /// Audits the books in a container, prints what it finds, and gives the audit's exit status; none if nothing was audited:
+    /// docker ends with 1 too when it fails itself, and that is no verdict.
+    ///
+    /// # Errors
+    /// Only if docker cannot be started.
+    pub async fn audit(&self) -> Result<Option<u8>, ShopError> {
+        let mut audit = tokio::process::Command::from(self.compose(RUN));
+        audit.arg("audit").stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let audited = audit.output().await.map_err(docker::missing)?;
+        print!("{}", String::from_utf8_lossy(&audited.stdout));
+        let status = audited.status.code().and_then(|status| u8::try_from(status).ok());
+        Ok(status.filter(|_| !audited.stdout.is_empty()))
     }
 
     /// Shows the end of the logs of `name`, or of all, in place of this process.
@@ -125,6 +144,7 @@ impl Contained {
 
     fn docker(&self) -> Command {
         let mut docker = Command::new("docker");
+        ENGINE.iter().for_each(|name| _ = docker.env_remove(name));
         docker.envs(&self.variables);
         docker
     }

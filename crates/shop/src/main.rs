@@ -128,6 +128,8 @@ async fn in_containers(folder: &Path, command: &Command) -> anyhow::Result<Optio
         return Err(shop.logs(name.as_deref(), *follow).await.into());
     } else if matches!(command, Command::Status) {
         println!("{}", shop.status().await?);
+    } else if matches!(command, Command::Audit) {
+        return Ok(Some(ExitCode::from(shop.audit().await?.unwrap_or(NO_AUDIT))));
     } else if matches!(command, Command::Down) {
         shop.down(folder).await?;
         println!("The shop is stopped.");
@@ -145,11 +147,20 @@ async fn up_in_containers(folder: &Path, args: &UpArgs) -> anyhow::Result<Option
     if wants_containers(args).await {
         return bring_up_containers(folder, args).await.map(Some);
     }
-    // Which of both is up would not be known.
-    if state::supervisor(folder).is_none() && Contained::find(folder).await?.is_some() {
-        return Err(ShopError::from(DockerError::Running).into());
+    if state::supervisor(folder).is_some() {
+        return Ok(None);
     }
-    Ok(None)
+    match Contained::find(folder).await {
+        // Which of both is up would not be known.
+        Ok(Some(_)) => Err(ShopError::from(DockerError::Running).into()),
+        Ok(None) => Ok(None),
+        // Without its engine nothing of it can run.
+        Err(ShopError::Docker(gone @ (DockerError::NoEngine { .. } | DockerError::Missing))) => {
+            eprintln!("The shop that was up in containers is not: {gone}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Where the shop runs: where it was asked for; else natively if this machine has what that takes, else in containers if an

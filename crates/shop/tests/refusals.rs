@@ -35,6 +35,23 @@ async fn a_port_in_use_is_named() {
     assert!(said.starts_with(&what), "{said}");
 }
 
+/// Nothing of it can run without the engine.
+#[tokio::test]
+async fn a_shop_in_containers_whose_engine_is_gone_is_in_nobodys_way() {
+    let place = Place::new().await;
+    let engine = format!("unix://{}/docker.sock", place.dir.path().display());
+    let written =
+        format!(r#"{{"file": "docker-compose.yml", "project": "gone", "variables": {{"DOCKER_HOST": "{engine}"}}}}"#);
+    fs::create_dir_all(place.dir.path().join("shop")).unwrap();
+    fs::write(place.dir.path().join("shop/containers.json"), written).unwrap();
+    let taken = place.port_base + 14;
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).unwrap();
+    let said = String::from_utf8(place.up().output().unwrap().stderr).unwrap();
+    let [gone, next] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(gone.starts_with("The shop that was up in containers is not: "), "{said}");
+    assert!(next.starts_with(&format!("port {taken}, wanted by Kafka, is in use")), "{said}");
+}
+
 #[tokio::test]
 async fn without_java_the_command_that_brings_it_is_named() {
     let place = Place::new().await;

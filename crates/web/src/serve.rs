@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use crate::{
     gate::Gate,
@@ -130,7 +130,7 @@ async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("", MatchedPath::as_str);
     let trace = TraceId::of(request.headers());
-    let span = info_span!("request", trace_id = %trace, http.method = %request.method(), http.route = route);
+    let span = error_span!("request", trace_id = %trace, http.method = %request.method(), http.route = route);
     let answered = async {
         let start = Instant::now();
         let response = match ALWAYS_OPEN.contains(&route) {

@@ -19,7 +19,7 @@ tokio::task_local! {
 pub struct TraceId(Uuid);
 
 impl TraceId {
-    /// A new trace. Ids of one millisecond apart sort by time, and the lower 56 bits are random, as sampling wants them.
+    /// A new trace. Ids sort by the millisecond they were made in.
     pub fn mint() -> Self {
         Self(Uuid::now_v7())
     }

@@ -84,7 +84,7 @@ impl Webhooks {
 
     /// What `body` says, if the provider has signed it just now.
     pub(crate) fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<Hint, Refused> {
-        require_a_year(headers)?;
+        require_a_time(headers)?;
         self.0.verifier.verify(body, headers)?;
         let id = headers.get(HEADER_WEBHOOK_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let Body { r#type, data } = serde_json::from_slice(body)?;
@@ -104,7 +104,7 @@ impl Webhooks {
 }
 
 /// The verifier subtracts the time of a webhook from the present, and overflows with one that is no time at all.
-fn require_a_year(headers: &HeaderMap) -> Result<(), WebhookError> {
+fn require_a_time(headers: &HeaderMap) -> Result<(), WebhookError> {
     let sent = headers.get(HEADER_WEBHOOK_TIMESTAMP).and_then(|sent| sent.to_str().ok());
     let sent = sent.and_then(|sent| sent.parse::<i64>().ok()).and_then(|sent| jiff::Timestamp::from_second(sent).ok());
     sent.map(drop).ok_or(WebhookError::InvalidTimestamp)

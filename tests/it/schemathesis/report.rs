@@ -135,9 +135,11 @@ impl Report {
             wrong.extend(failed.iter().map(|check| format!("{operation}: {check}: {status} {body}")));
         }
         let mut text: String = wrong.iter().take(40).map(|line| format!("- {line}\n")).collect();
-        if self.answers.is_empty() || !failures(&self.said).is_empty() {
-            write!(text, "{}", failures(&self.said)).unwrap();
+        // Such as all with a token that has expired, or none at all.
+        if !self.answers.iter().any(|answer| answer.status < 300) {
+            writeln!(text, "- none of {} requests succeeded: {}", self.answers.len(), self.said).unwrap();
         }
+        text.push_str(&failures(&self.said));
         text
     }
 }

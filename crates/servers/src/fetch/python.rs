@@ -30,7 +30,7 @@ pub struct PythonTool {
 /// Fetches `tool` if it is not there yet. Gives the folder that `PYTHONPATH` has to name for it.
 ///
 /// # Errors
-/// Python is missing or older than 3.10, the network is out of reach, or the state folder cannot be written to.
+/// Python is missing or older than 3.11, the network is out of reach, or the state folder cannot be written to.
 pub async fn python_tool(home: &Home, tool: &PythonTool) -> Result<PathBuf, ServerError> {
     needs::require_pip()?;
     let folder = home.servers().join(format!("{}-python{}", tool.folder, version()?));
@@ -64,8 +64,8 @@ async fn install(home: &Home, tool: &PythonTool, folder: &Path) -> Result<(), Se
 
 /// Such as `3.11`.
 fn version() -> Result<String, ServerError> {
-    let missing = ServerError::Missing { what: "Python 3.10", install: "apt-get install python3 python3-pip" };
-    let says = "import sys; assert sys.version_info >= (3, 10); print('%d.%d' % sys.version_info[:2])";
+    let missing = ServerError::Missing { what: "Python 3.11", install: "apt-get install python3 python3-pip" };
+    let says = "import sys; assert sys.version_info >= (3, 11); print('%d.%d' % sys.version_info[:2])";
     let ran = Command::new("python3").args(["-c", says]).output();
     let said = ran.ok().filter(|ran| ran.status.success()).and_then(|ran| String::from_utf8(ran.stdout).ok());
     said.map(|version| version.trim().to_owned()).ok_or(missing)

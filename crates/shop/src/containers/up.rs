@@ -19,7 +19,7 @@ use tokio::process::Child;
 use tracing::info;
 
 use super::{
-    Contained,
+    Contained, ENGINE,
     docker::{Container, DockerError, last_words, output, refusal, require_engine, said},
 };
 use crate::{Service, ShopError, state::supervisor};
@@ -42,9 +42,6 @@ const PORTS: [(&str, Service, u16); 3] = [
     ("BILLING_PORT", Service::Billing, 3),
 ];
 
-/// What chooses an engine.
-const ENGINE: [&str; 2] = ["DOCKER_HOST", "DOCKER_CONTEXT"];
-
 /// How images are called that no registry has.
 const OFFLINE: &str = "ironmonger/offline-";
 
@@ -56,12 +53,11 @@ const RESTARTS: u32 = 3;
 
 /// How a container says that its data is of another version: PostgreSQL's entrypoint and its server, MongoDB, and the migrations of
 /// our services.
-const OTHER_VERSION: [&str; 7] = [
+const OTHER_VERSION: [&str; 6] = [
     "there appears to be PostgreSQL data in",
     "database files are incompatible with server",
     "Wrong mongod version",
     "UPGRADE PROBLEM",
-    "featureCompatibilityVersion",
     "was previously applied but has been modified",
     "was previously applied but is missing",
 ];
@@ -133,7 +129,8 @@ impl Contained {
     pub async fn start(&self, folder: &Path) -> Result<(), ShopError> {
         self.write(folder)?;
         let Err(error) = self.come_up().await else { return Ok(()) };
-        self.down(folder).await?;
+        // Why it did not come up matters more than that it could not be removed either.
+        let _ = self.down(folder).await;
         Err(error.into())
     }
 
@@ -295,5 +292,7 @@ mod tests {
             ]
         );
         assert_eq!(other_version("up\nover"), None);
+        let healthy = r#"{"s":"I","msg":"Setting featureCompatibilityVersion","attr":{"newVersion":"6.0"}}"#;
+        assert_eq!(other_version(healthy), None);
     }
 }
