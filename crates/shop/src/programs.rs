@@ -14,6 +14,9 @@ pub(crate) const PROVIDER: &str = "provider-simulator";
 /// Every program that runs beside the servers. Each is in the package of its name.
 pub(crate) const NAMES: [&str; 4] = ["order", "inventory", "billing", PROVIDER];
 
+/// The workspace's.
+const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+
 /// How the variables begin that cargo sets for a program that it runs, by the Cargo Book's "Environment Variables".
 const TOLD: [&str; 5] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_"];
 
@@ -33,8 +36,14 @@ pub fn our_folder() -> Result<PathBuf, ShopError> {
 /// # Errors
 /// [`ShopError::Build`] if cargo fails, [`ShopError::System`] if there is no cargo.
 pub fn build(folder: &Path) -> Result<(), ShopError> {
-    let selection = NAMES.into_iter().flat_map(|name| ["--package", name, "--bin", name]);
-    cargo_build(folder, selection)
+    let programs = NAMES.into_iter().flat_map(|name| ["--bin", name]);
+    cargo_build(folder, packages().chain(programs))
+}
+
+/// The packages of the services, and ours: `cargo shop` has just built our dependencies with the features that we need.
+/// Without us, cargo would take fewer for some of them, and build these and all that is made of them once more.
+fn packages() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter().chain([env!("CARGO_PKG_NAME")]).flat_map(|name| ["--package", name])
 }
 
 /// Builds the services next to the running test program and returns their folder.
@@ -52,7 +61,7 @@ pub fn for_test() -> Result<PathBuf, ShopError> {
 
 fn cargo_build<'a>(folder: &Path, selection: impl IntoIterator<Item = &'a str>) -> Result<(), ShopError> {
     let mut build = cargo();
-    build.args(["build", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")]).args(selection);
+    build.args(["build", "--manifest-path", MANIFEST]).args(selection);
     if !folder.ends_with("debug") {
         build.arg("--release");
     }
@@ -77,7 +86,36 @@ fn cargo() -> Command {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    const CONFIG: &str = include_str!("../../../.cargo/config.toml");
+
+    /// Each crate that cargo would build for `packages`, with its features: a line for each set of them. What runs during
+    /// the build is a crate of its own.
+    fn crates<'a>(packages: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        let mut tree = cargo();
+        tree.args(["tree", "--locked", "--offline", "--manifest-path", MANIFEST]);
+        tree.args(["--edges", "normal,build", "--prefix", "none", "--format", "{p} [{f}]"]).args(packages);
+        let tree = tree.output().expect("cargo runs");
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        // What has stood before is marked.
+        let crates = String::from_utf8(tree.stdout).expect("text");
+        crates.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    }
+
+    #[test]
+    fn nothing_that_cargo_shop_has_compiled_is_compiled_again_for_the_services() {
+        let alias: Vec<_> =
+            CONFIG.lines().find_map(|line| line.strip_prefix("shop = ")).expect("the alias").split(' ').collect();
+        let package = alias.iter().position(|word| *word == "--package").expect("the alias names its package");
+        let (first, then) = (crates(alias[package..].iter().take(2).copied()), crates(packages()));
+        assert!(first.len() > 200, "the dependencies are seen: {first:?}");
+        assert!(then.len() > first.len(), "the services' own are seen: {then:?}");
+        let again: Vec<_> = first.difference(&then).collect();
+        assert!(again.is_empty(), "give the shop command the same features, in [workspace.dependencies]: {again:#?}");
+    }
 
     #[test]
     fn cargo_is_not_told_what_it_tells_its_programs() {
