@@ -19,6 +19,20 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Builds the services, fetches the servers once, starts everything, fills the catalogue.
     Up(UpArgs),
+    #[command(flatten)]
+    Ask(Ask),
+    /// Prints what the services say to each other: every topic and every message, with examples (AsyncAPI 3.0, JSON).
+    Topics,
+    /// Fetches the servers, once, and prints the folder they are in.
+    Fetch,
+    /// What docker-compose.yml runs, in containers.
+    #[command(subcommand, hide = true)]
+    Compose(ComposeCommand),
+}
+
+/// What is for a shop that is up, wherever that runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ask {
     /// Stops everything; the data stays.
     Down,
     /// Shows every process: pid, port, health, uptime, memory; of services also what they have yet to read, what is parked,
@@ -56,24 +70,6 @@ pub(crate) enum Command {
     /// Folds the events of every order anew, and says which orders were not what their events make of them; they are
     /// from then on. Exit code 1: there were some, or the events of an order cannot be folded.
     Rebuild,
-    /// Prints what the services say to each other: every topic and every message, with examples (AsyncAPI 3.0, JSON).
-    Topics,
-    /// Fetches the servers, once, and prints the folder they are in.
-    Fetch,
-    /// What docker-compose.yml runs, in containers.
-    #[command(subcommand, hide = true)]
-    Compose(ComposeCommand),
-}
-
-impl Command {
-    /// Whether it is for a shop that is up, wherever that runs.
-    pub(crate) fn asks_a_shop(&self) -> bool {
-        match self {
-            Self::Up(_) | Self::Topics | Self::Fetch | Self::Compose(_) => false,
-            Self::Down | Self::Status | Self::Logs { .. } | Self::Token(_) | Self::Load(_) | Self::Demo => true,
-            Self::Sagas(_) | Self::Audit | Self::Dead(_) | Self::Republish(_) | Self::Rebuild => true,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

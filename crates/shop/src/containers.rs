@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use docker::{Container, containers, said};
 pub use docker::{DockerError, require_engine};
-pub use up::Wanted;
+pub use up::{Start, Wanted};
 
 use crate::{ShopError, token::write_for_owner};
 
@@ -48,6 +48,20 @@ const ENGINE: [&str; 2] = ["DOCKER_HOST", "DOCKER_CONTEXT"];
 
 /// What the native shop calls otherwise.
 const ALIASES: [(&str, &str); 2] = [("pg-orders", "postgres-orders"), ("pg-billing", "postgres-billing")];
+
+/// Makes sure that no shop that `up` has brought up in containers of `folder` is up still: which of two is meant would not be
+/// known. Without its engine nothing of it can run; that it is gone is given back, for whoever wants to tell.
+///
+/// # Errors
+/// [`DockerError::Running`], or its engine cannot be asked.
+pub async fn require_none(folder: &Path) -> Result<Option<DockerError>, ShopError> {
+    match Contained::find(folder).await {
+        Ok(Some(_)) => Err(DockerError::Running.into()),
+        Ok(None) => Ok(None),
+        Err(ShopError::Docker(gone @ (DockerError::NoEngine { .. } | DockerError::Missing))) => Ok(Some(gone)),
+        Err(error) => Err(error),
+    }
+}
 
 /// A shop in containers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,9 +140,13 @@ impl Contained {
     /// [`DockerError::Refused`].
     pub async fn down(&self, folder: &Path) -> Result<(), ShopError> {
         self.remove(false).await?;
+        Self::forget(folder);
+        Ok(())
+    }
+
+    fn forget(folder: &Path) {
         // A file that stays does no harm: nobody believes it while nothing runs.
         let _ = fs::remove_file(folder.join(FILE));
-        Ok(())
     }
 
     async fn remove(&self, data_too: bool) -> Result<(), DockerError> {

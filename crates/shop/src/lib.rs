@@ -14,7 +14,7 @@
 //! | [`topics`] | what the services say to each other, described |
 //! | [`demo`] | one order of every outcome, and its story |
 //!
-//! The command is `src/main.rs` over this library; the system tests use the library itself.
+//! The command is `src/main.rs` over this library, with a module for each way in which a shop can run; the system tests use the library itself.
 
 pub mod audit;
 pub mod background;

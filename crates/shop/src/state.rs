@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::ShopError;
+use crate::{ShopError, containers::DockerError};
 
 /// The name of the file in the shop's folder.
 const FILE: &str = "shop.json";
@@ -157,6 +157,9 @@ pub fn logs(folder: &Path) -> PathBuf {
     folder.join("logs")
 }
 
+/// What follows the process id in the lock while a shop comes up in containers.
+const IN_CONTAINERS: &str = " in containers";
+
 /// Holds the shop's folder: one shop at a time. Free again when it is dropped, also by our death.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] File);
@@ -164,26 +167,59 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held as long as
 impl Lock {
     /// Takes the lock and writes our process id into it. What an earlier shop wrote down is void then.
     pub(crate) fn take(folder: &Path) -> Result<Self, ShopError> {
+        Self::take_and_write(folder, "")
+    }
+
+    /// The same for a shop that comes up in containers, which is supervised by the engine and not by this process: hold it
+    /// until the shop is up, or gone again.
+    pub(crate) fn take_for_containers(folder: &Path) -> Result<Self, ShopError> {
+        Self::take_and_write(folder, IN_CONTAINERS)
+    }
+
+    fn take_and_write(folder: &Path, where_it_runs: &str) -> Result<Self, ShopError> {
         let path = folder.join(LOCK);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let mut file = file.map_err(ShopError::system(format!("opening {}", path.display())))?;
         if file.try_lock().is_err() {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            return Err(ShopError::Running { pid: holder.trim().parse().unwrap_or(0) });
+            return Err(held(&fs::read_to_string(&path).unwrap_or_default()));
         }
         State::remove(folder);
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}{where_it_runs}", std::process::id()));
         written.map_err(ShopError::system(format!("writing {}", path.display())))?;
         Ok(Self(file))
     }
 }
 
-/// The process that supervises the shop in `folder`, if one is up or coming up.
+/// What to tell who comes second, by what the `holder` of the lock wrote into it.
+fn held(holder: &str) -> ShopError {
+    let (pid, in_containers) = match holder.trim().strip_suffix(IN_CONTAINERS) {
+        Some(pid) => (pid, true),
+        None => (holder.trim(), false),
+    };
+    let pid = pid.parse().unwrap_or(0);
+    if in_containers { DockerError::Starting { pid }.into() } else { ShopError::Running { pid } }
+}
+
+/// Makes sure that no shop is up in `folder`, or comes up there. A shop that is up in containers is not seen: see
+/// [`crate::containers::require_none`].
+///
+/// # Errors
+/// [`ShopError::Running`] or [`DockerError::Starting`].
+pub fn require_free(folder: &Path) -> Result<(), ShopError> {
+    holder(folder).map_or(Ok(()), |holder| Err(held(&holder)))
+}
+
+/// The process that supervises the shop in `folder`, if one is up or coming up. None does for a shop in containers.
 pub fn supervisor(folder: &Path) -> Option<u32> {
+    holder(folder)?.trim().parse().ok()
+}
+
+/// What is written in the lock, if somebody holds it.
+fn holder(folder: &Path) -> Option<String> {
     let path = folder.join(LOCK);
     let free = File::open(&path).is_ok_and(|file| file.try_lock_shared().is_ok());
     let holder = fs::read_to_string(&path).ok()?;
-    if free { None } else { holder.trim().parse().ok() }
+    (!free).then_some(holder)
 }
 
 #[cfg(test)]
@@ -224,6 +260,20 @@ mod tests {
         state().write(folder.path()).unwrap();
         let _lock = Lock::take(folder.path()).unwrap();
         assert!(State::read(folder.path()).is_err(), "what the shop before wrote down is void");
+    }
+
+    #[test]
+    fn a_shop_that_comes_up_in_containers_has_no_supervisor_and_keeps_others_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::take_for_containers(folder.path()).unwrap();
+        assert_eq!(supervisor(folder.path()), None);
+        let said = format!("the shop is coming up already, in containers (process {}): ", std::process::id());
+        for second in [Lock::take(folder.path()), Lock::take_for_containers(folder.path())] {
+            assert!(second.unwrap_err().to_string().starts_with(&said));
+        }
+        assert!(require_free(folder.path()).unwrap_err().to_string().starts_with(&said));
+        drop(lock);
+        require_free(folder.path()).unwrap();
     }
 
     #[test]

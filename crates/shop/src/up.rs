@@ -10,7 +10,7 @@ use tracing::info;
 use web::access::Principal;
 
 use crate::{
-    Options, Service, ShopError, State,
+    Options, Service, ShopError, State, containers,
     metrics::Metrics,
     plan::{Part, Plan},
     seed,
@@ -61,6 +61,8 @@ impl Shop {
         require_writable(options.servers.path())?;
         require_writable(&options.folder)?;
         let lock = Lock::take(&options.folder)?;
+        // It may have come up in containers since somebody looked last: the services are built in between.
+        containers::require_none(&options.folder).await?;
         fetch::fetch(&options.servers, &Server::ALL).await?;
         let plan = Arc::new(Plan::make(&options)?);
         let roster = Arc::new(Roster::new(&plan));

@@ -6,10 +6,15 @@ use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::{fs::PermissionsExt, net::UnixListener},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use servers::free_port;
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A shop of its own: its state folder, and its name at the engine.
 struct Place {
@@ -78,17 +83,55 @@ fn a_port_that_somebody_has_is_named() {
 #[ignore = "needs docker, compose and images"]
 fn a_volume_of_another_release_of_postgres_is_left_alone() {
     let place = Place::new();
-    let volume = format!("{}_orders:/var/lib/postgresql", place.project);
-    let image = std::env::var("POSTGRES_IMAGE").unwrap();
-    let older = "mkdir -p /var/lib/postgresql/15/docker && echo 15 >/var/lib/postgresql/15/docker/PG_VERSION";
-    assert!(
-        docker(&["run", "--rm", "--volume", &volume, "--entrypoint", "bash", &image, "-c", older]).status.success()
-    );
+    let (image, volume) = place.older_postgres();
     let said = place.refused(&mut place.up());
     assert!(said.starts_with("the data of postgres-orders is of another version (there appears to be"), "{said}");
     assert!(said.ends_with("or remove all data with `cargo shop up --docker --fresh`"), "{said}");
     let kept = docker(&["run", "--rm", "--volume", &volume, "--entrypoint", "ls", &image, "/var/lib/postgresql"]);
     assert_eq!(String::from_utf8_lossy(&kept.stdout).trim(), "15");
+}
+
+/// Of two at once the first goes on, and leaves nothing when it is interrupted. A third without containers is one too many, too.
+#[test]
+#[ignore = "needs docker, compose and images"]
+fn while_one_comes_up_another_is_refused_in_containers_or_without() {
+    let place = Place::new();
+    let mut first = place.up().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while place.containers().is_empty() {
+        assert!(Instant::now() < deadline && first.try_wait().unwrap().is_none(), "the first comes up");
+        thread::sleep(Duration::from_millis(50));
+    }
+    for where_it_runs in ["--docker", "--native"] {
+        let said = refused(&mut place.shop(&["up", where_it_runs]));
+        let what = format!("the shop is coming up already, in containers (process {})", first.id());
+        assert!(said.starts_with(&what), "{said}");
+    }
+    assert!(first.try_wait().unwrap().is_none() && !place.containers().is_empty(), "the first goes on");
+    kill_process(Pid::from_child(&first), Signal::INT).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    assert_eq!(place.containers(), "");
+}
+
+/// MongoDB alone is enough of it.
+#[test]
+#[ignore = "needs docker, compose and images"]
+fn a_shop_that_was_started_by_hand_is_left_as_it_is() {
+    let place = Place::new();
+    place.compose(&["up", "--detach", "--no-build", "mongo"]);
+    let (ran, there) = (place.running(), place.containers());
+    assert!(!ran.is_empty());
+    let said = refused(&mut place.up());
+    assert!(said.starts_with("the shop runs already, started by `docker compose up`: "), "{said}");
+    assert!(said.contains(&format!("`docker compose --project-name {} down`", place.project)), "{said}");
+    assert_eq!((place.running(), place.containers()), (ran, there.clone()));
+
+    // Stopped, it may come up; what then fails takes away what is new, and no more.
+    place.compose(&["stop"]);
+    place.older_postgres();
+    let said = refused(&mut place.up());
+    assert!(said.starts_with("the data of postgres-orders is of another version ("), "{said}");
+    assert_eq!((place.running(), place.containers()), (String::new(), there));
 }
 
 /// One shop for all of it: it takes half a minute to come up.
@@ -175,8 +218,37 @@ impl Place {
 
     /// The ids of all containers of this shop.
     fn containers(&self) -> String {
+        self.listed(&["--all"])
+    }
+
+    /// The ids of those that run.
+    fn running(&self) -> String {
+        self.listed(&[])
+    }
+
+    fn listed(&self, which: &[&str]) -> String {
         let label = format!("label=com.docker.compose.project={}", self.project);
-        String::from_utf8(docker(&["ps", "--all", "--quiet", "--filter", &label]).stdout).unwrap()
+        let listed = docker(&[&["ps", "--quiet", "--filter", &label], which].concat());
+        String::from_utf8(listed.stdout).unwrap()
+    }
+
+    /// What an operator does by hand.
+    fn compose(&self, args: &[&str]) {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker-compose.yml");
+        let mut compose = Command::new("docker");
+        compose.args(["compose", "--project-name", &self.project, "--file", file]).args(args);
+        let done = compose.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// The volume of orders as release 15 of PostgreSQL leaves it; the image that made it.
+    fn older_postgres(&self) -> (String, String) {
+        let (image, volume) =
+            (std::env::var("POSTGRES_IMAGE").unwrap(), format!("{}_orders:/var/lib/postgresql", self.project));
+        let older = "mkdir -p /var/lib/postgresql/15/docker && echo 15 >/var/lib/postgresql/15/docker/PG_VERSION";
+        let run = ["run", "--rm", "--volume", &volume, "--entrypoint", "bash", &image, "-c", older];
+        assert!(docker(&run).status.success());
+        (image, volume)
     }
 
     /// The database of orders was made by a program whose first migration was another.

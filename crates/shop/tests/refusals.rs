@@ -52,6 +52,19 @@ async fn a_shop_in_containers_whose_engine_is_gone_is_in_nobodys_way() {
     assert!(next.starts_with(&format!("port {taken}, wanted by Kafka, is in use")), "{said}");
 }
 
+/// Whoever brings it up holds the lock, and is no supervisor.
+#[tokio::test]
+async fn while_a_shop_comes_up_in_containers_none_starts_without() {
+    let place = Place::new().await;
+    let folder = place.dir.path().join("shop");
+    fs::create_dir(&folder).unwrap();
+    let lock = fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(folder.join("lock"), "4711 in containers\n").unwrap();
+    let said = place.refused(&mut place.up());
+    assert!(said.starts_with("the shop is coming up already, in containers (process 4711): "), "{said}");
+}
+
 #[tokio::test]
 async fn without_java_the_command_that_brings_it_is_named() {
     let place = Place::new().await;

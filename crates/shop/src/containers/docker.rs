@@ -85,6 +85,21 @@ pub enum DockerError {
     /// It runs in containers.
     #[error("the shop is up already, in containers: see `cargo shop status`, stop it with `cargo shop down`")]
     Running,
+    /// Another `up` has begun, and has not ended.
+    #[error("the shop is coming up already, in containers (process {pid}): see `cargo shop status`, or wait for it")]
+    Starting {
+        /// The process that brings it up.
+        pid: u32,
+    },
+    /// Somebody has started it without us.
+    #[error(
+        "the shop runs already, started by `docker compose up`: ask it by `docker compose run --rm shop`, or stop it with \
+         `docker compose --project-name {project} down`, which keeps the data"
+    )]
+    ByHand {
+        /// Its name at the engine.
+        project: String,
+    },
     /// A flag that the shop in containers does not know.
     #[error("{flag} is for a shop without containers: leave it out, or add --native")]
     OnlyNative {

@@ -19,10 +19,11 @@ use tokio::process::Child;
 use tracing::info;
 
 use super::{
-    Contained, ENGINE,
+    Contained, ENGINE, STOP_LIMIT,
     docker::{Container, DockerError, last_words, output, refusal, require_engine, said},
+    require_none,
 };
-use crate::{Service, ShopError, state::supervisor};
+use crate::{Service, ShopError, state::Lock};
 
 /// The description, at the root of the project.
 const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker-compose.yml");
@@ -91,49 +92,81 @@ struct Published {
     published: String,
 }
 
-impl Contained {
+/// A shop that can come up in containers. As long as this is there nobody else brings one up, in containers or without.
+#[derive(Debug)]
+pub struct Start {
+    shop: Contained,
+    /// The ids of the containers that were there before, all of them stopped.
+    before: BTreeSet<String>,
+    _lock: Lock,
+}
+
+impl Start {
     /// Looks whether a shop can come up in containers, and fetches or builds the images that are missing. Nothing is started.
     ///
     /// # Errors
     /// [`DockerError`], [`ShopError::Running`] or [`ShopError::PortInUse`].
     pub async fn prepare(folder: &Path, wanted: Wanted) -> Result<Self, ShopError> {
         require_engine().await?;
-        if let Some(pid) = supervisor(folder) {
-            return Err(ShopError::Running { pid });
-        }
-        if Self::find(folder).await?.is_some() {
-            return Err(DockerError::Running.into());
-        }
-        let (shop, config) = Self::configured(wanted.port_base).await?;
-        shop.require_images(&config).await?;
-        let there = shop.containers().await?;
-        // Whoever has started it by hand has our ports, and may have it taken over.
-        if !there.iter().any(Container::runs) {
-            for (variable, service, _) in PORTS {
-                let port = shop.variables.get(variable).and_then(|port| port.parse().ok());
-                port.map_or(Ok(()), |port| require_free_port(port, &format!("the {} service", service.name())))?;
-            }
-        }
         servers::require_writable(folder)?;
+        let lock = Lock::take_for_containers(folder)?;
+        require_none(folder).await?;
+        let (shop, config) = Contained::configured(wanted.port_base).await?;
+        let there = shop.containers().await?;
+        // Whoever has started it may stop it: we could not bring it up without changing it, nor take back what we changed.
+        if there.iter().any(Container::runs) {
+            return Err(DockerError::ByHand { project: shop.project }.into());
+        }
+        shop.require_images(&config).await?;
+        for (variable, service, _) in PORTS {
+            let port = shop.variables.get(variable).and_then(|port| port.parse().ok());
+            port.map_or(Ok(()), |port| require_free_port(port, &format!("the {} service", service.name())))?;
+        }
         if wanted.fresh {
             shop.remove(true).await?;
         }
-        Ok(shop)
+        let before = shop.containers().await?.into_iter().map(|container| container.id).collect();
+        Ok(Self { shop, before, _lock: lock })
     }
 
-    /// Starts everything in order of health and returns when orders can be placed. If that fails, what has been started is removed
-    /// again; if the caller stops waiting, it is to call [`Contained::down`].
+    /// Starts everything in order of health and returns when orders can be placed. If that fails, what has been started is gone
+    /// again; if the caller stops waiting, it is to call [`Start::undo`].
     ///
     /// # Errors
     /// [`DockerError::OtherVersion`], [`DockerError::Failed`] or [`DockerError::Refused`].
-    pub async fn start(&self, folder: &Path) -> Result<(), ShopError> {
-        self.write(folder)?;
-        let Err(error) = self.come_up().await else { return Ok(()) };
+    pub async fn run(&self, folder: &Path) -> Result<(), ShopError> {
+        self.shop.write(folder)?;
+        let Err(error) = self.shop.come_up().await else { return Ok(()) };
         // Why it did not come up matters more than that it could not be removed either.
-        let _ = self.down(folder).await;
+        let _ = self.undo(folder).await;
         Err(error.into())
     }
 
+    /// Stops what has been started, and removes what was not there before.
+    ///
+    /// # Errors
+    /// [`DockerError::Refused`].
+    pub async fn undo(&self, folder: &Path) -> Result<(), ShopError> {
+        if self.before.is_empty() {
+            return self.shop.down(folder).await;
+        }
+        said(&mut self.shop.compose(["stop", "--timeout", STOP_LIMIT]), "stopping the shop").await?;
+        let ids = self.shop.containers().await?.into_iter().map(|container| container.id);
+        let new: Vec<String> = ids.filter(|id| !self.before.contains(id)).collect();
+        if !new.is_empty() {
+            said(self.shop.docker().args(["rm", "--force"]).args(new), "removing what was started").await?;
+        }
+        Contained::forget(folder);
+        Ok(())
+    }
+
+    /// It is up, and others may know.
+    pub fn up(self) -> Contained {
+        self.shop
+    }
+}
+
+impl Contained {
     async fn configured(port_base: Option<u16>) -> Result<(Self, Config), ShopError> {
         let mut variables = BTreeMap::new();
         for name in ENGINE {
