@@ -24,11 +24,13 @@ use super::{
 };
 use report::{Report, Tally};
 
+const MODULE: &str = "schemathesis.cli";
+
 const SCHEMATHESIS: fetch::PythonTool = fetch::PythonTool {
     name: "schemathesis 4.32.5",
     folder: "schemathesis-4.32.5",
-    package: "schemathesis==4.32.5",
-    constraints: include_str!("schemathesis/constraints.txt"),
+    requirements: include_str!("schemathesis/requirements.txt"),
+    module: MODULE,
     size: 20_000_000,
 };
 
@@ -190,7 +192,7 @@ impl Run<'_> {
         let url = format!("{}/openapi.json", self.url);
         let bearer = format!("Authorization: Bearer {}", self.token);
         let shown = events.display().to_string();
-        let args = ["-m", "schemathesis.cli", "run", &url, "--header", &bearer, "--exclude-checks", NOT_CHECKED];
+        let args = ["-m", MODULE, "run", &url, "--header", &bearer, "--exclude-checks", NOT_CHECKED];
         let args = [&args[..], &["--continue-on-failure", "--no-color", "--request-timeout", "60"]].concat();
         let args = [&args[..], &["--report", "ndjson", "--report-ndjson-path", &shown]].concat();
         let run = Program::new("schemathesis", "python3", &said).args(args).in_folder(self.folder);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Work, lock, needs, progress::Progress, sweep};
-use crate::{Home, ServerError, home};
+use crate::{Home, ServerError, guard, home};
 
 /// A program, with all it needs.
 #[derive(Debug, Clone, Copy)]
@@ -19,10 +19,10 @@ pub struct PythonTool {
     pub name: &'static str,
     /// The beginning of its folder's name.
     pub folder: &'static str,
-    /// What pip installs, such as `tool==1.2.3`.
-    pub package: &'static str,
-    /// The version of everything else that it needs, as pip reads a file of constraints.
-    pub constraints: &'static str,
+    /// It and all that it needs: versions and hashes, as pip reads a file of requirements.
+    pub requirements: &'static str,
+    /// The module that Python runs as the program.
+    pub module: &'static str,
     /// What is to be fetched, about. Unit: bytes.
     pub size: u64,
 }
@@ -30,7 +30,8 @@ pub struct PythonTool {
 /// Fetches `tool` if it is not there yet. Gives the folder that `PYTHONPATH` has to name for it.
 ///
 /// # Errors
-/// Python is missing or older than 3.11, the network is out of reach, or the state folder cannot be written to.
+/// Python is missing or older than 3.11, the network is out of reach, what it gave has another hash, the tool does not run, or
+/// the state folder cannot be written to.
 pub async fn python_tool(home: &Home, tool: &PythonTool) -> Result<PathBuf, ServerError> {
     needs::require_pip()?;
     let folder = home.servers().join(format!("{}-python{}", tool.folder, version()?));
@@ -51,15 +52,26 @@ pub async fn python_tool(home: &Home, tool: &PythonTool) -> Result<PathBuf, Serv
 
 async fn install(home: &Home, tool: &PythonTool, folder: &Path) -> Result<(), ServerError> {
     let work = Work::begin(home, Progress::new().line(tool.name, tool.size))?;
-    let constraints = work.path("constraints.txt");
-    fs::write(&constraints, tool.constraints).map_err(ServerError::not_writable(&constraints))?;
-    let (constraints, files) = (constraints.display().to_string(), work.path("files").display().to_string());
+    let requirements = work.path("requirements.txt");
+    fs::write(&requirements, tool.requirements).map_err(ServerError::not_writable(&requirements))?;
+    let (requirements, files) = (requirements.display().to_string(), work.path("files"));
+    let target = files.display().to_string();
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
-    let args = [&install[..], &["--target", &files, "--constraint", &constraints, tool.package]].concat();
+    let args = [&install[..], &["--require-hashes", "--target", &target, "--requirement", &requirements]].concat();
     work.run(tool.name, "pip", "python3", &args).await?;
+    require_runs(tool, &files)?;
     work.put_in_place(folder)?;
     work.line.done();
     Ok(())
+}
+
+/// Runs the tool in `files` with `--version`: something it needs may be missing, or not run here.
+fn require_runs(tool: &PythonTool, files: &Path) -> Result<(), ServerError> {
+    let mut run = Command::new("python3");
+    run.args(["-m", tool.module, "--version"]).env("PYTHONPATH", files).env("PYTHONNOUSERSITE", "1");
+    let unusable = |reason| ServerError::Unusable { server: tool.name, reason };
+    let ran = run.output().map_err(|error| unusable(error.to_string()))?;
+    if ran.status.success() { Ok(()) } else { Err(unusable(guard::complaint(&ran.stderr))) }
 }
 
 /// Such as `3.11`.
@@ -69,4 +81,24 @@ fn version() -> Result<String, ServerError> {
     let ran = Command::new("python3").args(["-c", says]).output();
     let said = ran.ok().filter(|ran| ran.status.success()).and_then(|ran| String::from_utf8(ran.stdout).ok());
     said.map(|version| version.trim().to_owned()).ok_or(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_does_not_run_is_told_from_one_that_does() {
+        let files = tempfile::tempdir().unwrap();
+        let tool = PythonTool { name: "a tool", folder: "tool", requirements: "", module: "tool", size: 0 };
+        let said = require_runs(&tool, files.path()).unwrap_err().to_string();
+        assert!(
+            said.starts_with("a tool was fetched but cannot be used: ") && said.contains("No module named"),
+            "{said}"
+        );
+        fs::write(files.path().join("tool.py"), "print('1.0')").unwrap();
+        require_runs(&tool, files.path()).unwrap();
+        fs::write(files.path().join("tool.py"), "import what_it_needs").unwrap();
+        assert!(require_runs(&tool, files.path()).unwrap_err().to_string().contains("what_it_needs"));
+    }
 }
