@@ -6,7 +6,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{traffic::Traffic, world::World};
 
-const ORDERS_PER_SECOND: u32 = 50;
+/// What programs of a debug build keep up with on two slow cores, six of them.
+const ORDERS_PER_SECOND: u32 = 35;
 /// Longer than anybody waits: Kafka's group and the other relay 6 s, PostgreSQL for an idle transaction 10 s.
 const FROZEN: Duration = Duration::from_secs(20);
 /// Within this time a process that goes on has met what happened meanwhile.
@@ -61,5 +62,5 @@ async fn not_fenced(world: &World, services: Vec<&'static str>) -> Vec<&'static 
 }
 
 async fn fenced(world: &World, service: &str) -> f64 {
-    world.shop.metric(service, "messaging_fenced_total").await.unwrap().unwrap_or_default()
+    world.metric_if_any(service, "messaging_fenced_total").await.unwrap_or_default()
 }

@@ -63,7 +63,7 @@ pub(crate) async fn world() -> &'static World {
 
 impl World {
     /// A shop of its own, called `name`, with so many processes of each service. One such shop is up at a time: their
-    /// tests kill and wait, and together they would be slower than the deadlines of the sagas.
+    /// tests keep two cores busy, and together they would be slower than the deadlines of the sagas.
     pub(crate) async fn new(name: &str, replicas: u16) -> Self {
         static ROOM: Semaphore = Semaphore::const_new(1);
         Self::start(name, replicas, Some(ROOM.acquire().await.unwrap())).await
@@ -153,8 +153,20 @@ impl World {
 
     /// One metric of the first process of `service`.
     pub(crate) async fn metric(&self, service: &str, name: &str) -> f64 {
-        let value = self.shop.metric(service, name).await.unwrap();
-        value.unwrap_or_else(|| panic!("{service} does not measure {name}"))
+        self.metric_if_any(service, name).await.unwrap_or_else(|| panic!("{service} does not measure {name}"))
+    }
+
+    /// The same, unless it has measured nothing yet. It may be coming up, or have much to do.
+    pub(crate) async fn metric_if_any(&self, service: &str, name: &str) -> Option<f64> {
+        let told = async {
+            loop {
+                match self.shop.metric(service, name).await {
+                    Ok(value) => return value,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("{service} tells {name}"))
     }
 
     /// Has all orders folded anew.

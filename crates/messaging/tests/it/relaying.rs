@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use messaging::{Condition, Outgoing, TooLarge, envelope::LARGEST, postgres::outbox};
+use messaging::{
+    Condition, Outgoing, TooLarge,
+    envelope::LARGEST,
+    postgres::{outbox, relay},
+};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -102,6 +106,33 @@ async fn one_replica_relays_and_another_takes_over() {
     assert_eq!(bench.effects().await["a"], [1, 2]);
     second.stop().await;
     consumer.stop().await;
+    bench.finish().await;
+}
+
+/// Two replicas that start at once both find no slot. One makes it, which takes until all transactions of that moment have
+/// ended, and until then it stands nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_another_replica_is_making_is_no_fault() {
+    let bench = Bench::new().await;
+    bench.drop_slot().await;
+    let mut gate = bench.db.begin().await.unwrap();
+    sqlx::raw_sql("lock table relay").execute(&mut *gate).await.unwrap();
+    let (db, slot) = (bench.db.clone(), bench.slot());
+    let late = tokio::spawn(async move { relay::prepare(&db, &slot).await });
+    let waiting = "select count(*) from pg_locks where relation = 'relay'::regclass and not granted and $1 <> ''";
+    eventually("it has found no slot", async || bench.ask(waiting).await == 1).await;
+    let mut long = bench.db.begin().await.unwrap();
+    sqlx::query("insert into other values (1)").execute(&mut *long).await.unwrap();
+    let being_made = "select count(*) from pg_replication_slots where slot_name = $1 and confirmed_flush_lsn is null";
+    let making = async {
+        eventually("the slot is being made", async || bench.ask(being_made).await == 1).await;
+        gate.rollback().await.unwrap();
+        late.await.unwrap().unwrap();
+        assert_eq!(bench.ask(being_made).await, 1, "it was not waited for");
+        long.commit().await.unwrap();
+    };
+    tokio::join!(bench.make_slot(), making);
+    assert_eq!(bench.ask(being_made).await, 0);
     bench.finish().await;
 }
 

@@ -98,10 +98,12 @@ pub(super) async fn create(pool: &PgPool, slot: &str) -> sqlx::Result<()> {
     .execute(pool)
     .await;
     match created {
-        Err(error) if sqlstate(&error).as_deref() == Some(DUPLICATE_OBJECT) => return Ok(()),
-        other => other?,
-    };
-    skip_an_empty_outbox(pool, slot).await
+        // Another replica makes it, or has made it: until it has, nobody can say where the slot stands.
+        Err(error) if sqlstate(&error).as_deref() == Some(DUPLICATE_OBJECT) => Ok(()),
+        Ok(nothing) if nothing.rows_affected() == 0 => Ok(()),
+        Ok(_) => skip_an_empty_outbox(pool, slot).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// Spares the first reader of a new database the sending of messages that it will find in the log as well. What had
