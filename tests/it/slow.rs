@@ -10,13 +10,14 @@ use std::{
 
 use sqlx::PgPool;
 use tokio::{
+    select,
     sync::Mutex,
     task::JoinSet,
     time::{interval, sleep, timeout},
 };
 use uuid::Uuid;
 
-use super::world::{OK, World};
+use super::world::{OK, PATIENCE, World};
 
 /// Customers who buy one after the other, all the time. They are the others.
 const CUSTOMERS: usize = 6;
@@ -47,11 +48,11 @@ async fn a_slow_provider_delays_its_own_orders_only() {
     buying.spawn(order_besides(Arc::clone(&world), Arc::clone(&is_slow)));
     // The first ones warm everything up.
     sleep(Duration::from_secs(5)).await;
-    let mut normal = measured(&taken, PROMPT, ENOUGH / 2).await;
+    let mut normal = measured(&mut buying, &taken, PROMPT, ENOUGH / 2).await;
 
     let begun = Instant::now();
     is_slow.store(true, Ordering::SeqCst);
-    let beside = measured(&taken, SLOW, ENOUGH).await;
+    let beside = measured(&mut buying, &taken, SLOW, ENOUGH).await;
     let billing = PgPool::connect(&world.shop.state().stores.billing).await.unwrap();
     let (open, again) = slow_intents(&billing).await;
     is_slow.store(false, Ordering::SeqCst);
@@ -63,7 +64,7 @@ async fn a_slow_provider_delays_its_own_orders_only() {
         }
     };
     timeout(Duration::from_secs(120), gone).await.expect("the slow ones end");
-    normal.append(&mut measured(&taken, PROMPT, ENOUGH / 2).await);
+    normal.append(&mut measured(&mut buying, &taken, PROMPT, ENOUGH / 2).await);
     buying.shutdown().await;
 
     let ([p50, p99], [p50_beside, p99_beside]) = (percentiles(&normal), percentiles(&beside));
@@ -77,18 +78,25 @@ async fn a_slow_provider_delays_its_own_orders_only() {
     assert!(p99_beside < 2 * p99, "p99 {p99:?}, beside slow ones {p99_beside:?}; when, and how long: {late:?}");
 }
 
-/// What is measured from now on for so long, and until there is enough of it.
-async fn measured(taken: &Taken, at_least: Duration, enough: usize) -> Vec<(Instant, Duration)> {
+/// What is measured from now on for so long, and until there is enough of it. None of those who are `buying` may stop.
+async fn measured(
+    buying: &mut JoinSet<()>,
+    taken: &Taken,
+    at_least: Duration,
+    enough: usize,
+) -> Vec<(Instant, Duration)> {
     taken.lock().await.clear();
-    sleep(at_least).await;
-    loop {
-        let mut taken = taken.lock().await;
-        if taken.len() >= enough {
-            return std::mem::take(&mut *taken);
+    let there_is_enough = async {
+        sleep(at_least).await;
+        while taken.lock().await.len() < enough {
+            sleep(Duration::from_millis(100)).await;
         }
-        drop(taken);
-        sleep(Duration::from_millis(100)).await;
+    };
+    select! {
+        there = timeout(at_least + PATIENCE, there_is_enough) => there.expect("enough orders are confirmed"),
+        ended = buying.join_next() => panic!("somebody has stopped buying: {ended:?}"),
     }
+    std::mem::take(&mut *taken.lock().await)
 }
 
 /// Somebody buys, again and again.

@@ -70,7 +70,12 @@ async fn be_asked(folder: &Path, ask: Ask) -> anyhow::Result<ExitCode> {
     if state::supervisor(folder).is_some() {
         return native::be_asked(folder, ask).await;
     }
-    match Contained::find(folder).await {
+    let found = match Contained::find(folder).await {
+        // Whoever brings one up in containers has not yet said where.
+        Ok(None) => state::require_free(folder).map(|()| None),
+        found => found,
+    };
+    match found {
         Ok(Some(shop)) => contained::be_asked(&shop, folder, ask).await,
         Ok(None) => native::be_asked(folder, ask).await,
         // An audit that cannot be made has a status of its own.

@@ -54,15 +54,17 @@ async fn a_shop_in_containers_whose_engine_is_gone_is_in_nobodys_way() {
 
 /// Whoever brings it up holds the lock, and is no supervisor.
 #[tokio::test]
-async fn while_a_shop_comes_up_in_containers_none_starts_without() {
+async fn while_a_shop_comes_up_in_containers_none_starts_without_or_is_said_not_to_be_there() {
     let place = Place::new().await;
     let folder = place.dir.path().join("shop");
     fs::create_dir(&folder).unwrap();
     let lock = fs::File::create(folder.join("lock")).unwrap();
     lock.lock().unwrap();
     fs::write(folder.join("lock"), "4711 in containers\n").unwrap();
-    let said = place.refused(&mut place.up());
-    assert!(said.starts_with("the shop is coming up already, in containers (process 4711): "), "{said}");
+    for mut asked in [place.up(), place.shop(["status"]), place.shop(["down"])] {
+        let said = place.refused(&mut asked);
+        assert!(said.starts_with("the shop is coming up already, in containers (process 4711): "), "{said}");
+    }
 }
 
 #[tokio::test]

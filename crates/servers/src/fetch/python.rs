@@ -7,10 +7,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
+
+use tokio::time::timeout;
 
 use super::{Work, lock, needs, progress::Progress, sweep};
 use crate::{Home, ServerError, guard, home};
+
+/// How long a tool may take to say its version: Python compiles all modules first.
+const FIRST_RUN: Duration = Duration::from_secs(120);
 
 /// A program, with all it needs.
 #[derive(Debug, Clone, Copy)]
@@ -59,18 +65,19 @@ async fn install(home: &Home, tool: &PythonTool, folder: &Path) -> Result<(), Se
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
     let args = [&install[..], &["--require-hashes", "--target", &target, "--requirement", &requirements]].concat();
     work.run(tool.name, "pip", "python3", &args).await?;
-    require_runs(tool, &files)?;
+    require_runs(tool, &files).await?;
     work.put_in_place(folder)?;
     work.line.done();
     Ok(())
 }
 
 /// Runs the tool in `files` with `--version`: something it needs may be missing, or not run here.
-fn require_runs(tool: &PythonTool, files: &Path) -> Result<(), ServerError> {
-    let mut run = Command::new("python3");
-    run.args(["-m", tool.module, "--version"]).env("PYTHONPATH", files).env("PYTHONNOUSERSITE", "1");
+async fn require_runs(tool: &PythonTool, files: &Path) -> Result<(), ServerError> {
+    let mut run = tokio::process::Command::new("python3");
+    run.args(["-m", tool.module, "--version"]).env("PYTHONPATH", files).env("PYTHONNOUSERSITE", "1").kill_on_drop(true);
     let unusable = |reason| ServerError::Unusable { server: tool.name, reason };
-    let ran = run.output().map_err(|error| unusable(error.to_string()))?;
+    let ran = timeout(FIRST_RUN, run.output()).await.map_err(|_elapsed| unusable("it does not end".to_owned()))?;
+    let ran = ran.map_err(|error| unusable(error.to_string()))?;
     if ran.status.success() { Ok(()) } else { Err(unusable(guard::complaint(&ran.stderr))) }
 }
 
@@ -87,18 +94,18 @@ fn version() -> Result<String, ServerError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_tool_that_does_not_run_is_told_from_one_that_does() {
+    #[tokio::test]
+    async fn a_tool_that_does_not_run_is_told_from_one_that_does() {
         let files = tempfile::tempdir().unwrap();
         let tool = PythonTool { name: "a tool", folder: "tool", requirements: "", module: "tool", size: 0 };
-        let said = require_runs(&tool, files.path()).unwrap_err().to_string();
+        let said = require_runs(&tool, files.path()).await.unwrap_err().to_string();
         assert!(
             said.starts_with("a tool was fetched but cannot be used: ") && said.contains("No module named"),
             "{said}"
         );
         fs::write(files.path().join("tool.py"), "print('1.0')").unwrap();
-        require_runs(&tool, files.path()).unwrap();
+        require_runs(&tool, files.path()).await.unwrap();
         fs::write(files.path().join("tool.py"), "import what_it_needs").unwrap();
-        assert!(require_runs(&tool, files.path()).unwrap_err().to_string().contains("what_it_needs"));
+        assert!(require_runs(&tool, files.path()).await.unwrap_err().to_string().contains("what_it_needs"));
     }
 }

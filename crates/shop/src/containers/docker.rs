@@ -86,7 +86,7 @@ pub enum DockerError {
     #[error("the shop is up already, in containers: see `cargo shop status`, stop it with `cargo shop down`")]
     Running,
     /// Another `up` has begun, and has not ended.
-    #[error("the shop is coming up already, in containers (process {pid}): see `cargo shop status`, or wait for it")]
+    #[error("the shop is coming up already, in containers (process {pid}): wait for it, or end that process")]
     Starting {
         /// The process that brings it up.
         pid: u32,
