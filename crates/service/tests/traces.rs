@@ -1,4 +1,5 @@
 //! What a collector gets. In a process of its own, for whoever has spans has all of the process.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{process::ExitCode, time::Duration};
 
