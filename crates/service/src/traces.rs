@@ -14,17 +14,15 @@ use clap::Args;
 use opentelemetry::{
     Context, KeyValue,
     global::BoxedTracer,
-    trace::{Link, SpanId, SpanKind, TraceId, TracerProvider},
+    trace::{Link, SpanKind, TraceId, TracerProvider},
 };
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
-    trace::{
-        IdGenerator, RandomIdGenerator, Sampler, SamplingResult, SdkTracerProvider, ShouldSample, SpanExporter as _,
-    },
+    trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample, SpanExporter as _},
 };
 use reqwest::Url;
-use web::trace::{Traceparent, span};
+use web::trace::span;
 
 use sending::Sending;
 pub use traced::Traced;
@@ -62,7 +60,6 @@ impl Traces {
         let provider = SdkTracerProvider::builder()
             .with_span_processor(queue)
             .with_sampler(AsAsked(Sampler::ParentBased(Box::new(self.otel_traces_sampler_arg.sampler()))))
-            .with_id_generator(Ids(RandomIdGenerator::default()))
             .with_max_links_per_span(MAX_LINKS)
             .build();
         span::export(BoxedTracer::new(Box::new(provider.tracer(env!("CARGO_PKG_NAME")))));
@@ -126,20 +123,6 @@ impl FromStr for Part {
     }
 }
 
-/// A span without a parent is the first of the trace at hand, so that what is logged and answered names the same.
-#[derive(Debug)]
-struct Ids(RandomIdGenerator);
-
-impl IdGenerator for Ids {
-    fn new_trace_id(&self) -> TraceId {
-        Traceparent::here().trace().into()
-    }
-
-    fn new_span_id(&self) -> SpanId {
-        self.0.new_span_id()
-    }
-}
-
 /// Samples as it is set up to, but for a span that is linked to others: those are sampled, and so is it.
 #[derive(Debug, Clone)]
 struct AsAsked(Sampler);
@@ -161,6 +144,9 @@ impl ShouldSample for AsAsked {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::trace::SpanContext;
+    use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision};
+
     use super::*;
 
     #[test]
@@ -186,19 +172,18 @@ mod tests {
         }
     }
 
-    /// As many as asked, of the ids that traces have here.
     #[test]
     fn of_traces_that_begin_here_the_part_is_sampled_that_is_asked_for() {
         for (part, expected) in [("0", 0..=0), ("0.25", 350..=650), ("0.75", 1_350..=1_650), ("1", 2_000..=2_000)] {
             let sampler = AsAsked(Sampler::ParentBased(Box::new(part.parse::<Part>().unwrap().sampler())));
             let is_sampled = |links: &[Link]| {
-                let trace = Traceparent::mint().trace().into();
+                let trace = RandomIdGenerator::default().new_trace_id();
                 let decided = sampler.should_sample(None, trace, "", &SpanKind::Server, &[], links);
-                decided.decision == opentelemetry_sdk::trace::SamplingDecision::RecordAndSample
+                decided.decision == SamplingDecision::RecordAndSample
             };
             let sampled = (0..2_000).filter(|_| is_sampled(&[])).count();
             assert!(expected.contains(&sampled), "{part}: {sampled}");
-            assert!(is_sampled(&[Link::with_context(Traceparent::mint().into())]));
+            assert!(is_sampled(&[Link::with_context(SpanContext::empty_context())]));
         }
     }
 }

@@ -134,13 +134,12 @@ async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let route = matched.as_ref().map_or("", MatchedPath::as_str);
     let always_open = ALWAYS_OPEN.contains(&route);
     let parent = Traceparent::of(request.headers());
-    let here = parent.unwrap_or_else(Traceparent::mint);
     // Whoever asks how a process is asks so often that nothing else would be seen.
     let mut exported = match always_open {
         true => None,
-        false => here.sync_scope(|| Span::begin(parent, || span::request(request.method(), route))),
+        false => Span::begin(parent, || span::request(request.method(), route)),
     };
-    let here = exported.as_ref().and_then(Span::here).unwrap_or(here);
+    let here = exported.as_ref().and_then(Span::here).or(parent).unwrap_or_else(Traceparent::mint);
     let span = error_span!("request", trace_id = %here.trace(), http.method = %request.method(), http.route = route);
     let answered = async {
         let start = Instant::now();

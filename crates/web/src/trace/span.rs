@@ -16,8 +16,7 @@ use super::{TraceId, Traceparent};
 
 static TRACER: OnceLock<BoxedTracer> = OnceLock::new();
 
-/// From now on `tracer` has all spans; only the first counts. A span without a parent must get the trace of
-/// [`Traceparent::here`].
+/// From now on `tracer` has all spans; only the first counts.
 pub fn export(tracer: BoxedTracer) {
     TRACER.set(tracer).ok();
 }
@@ -32,8 +31,7 @@ pub fn is_exported() -> bool {
 pub struct Span(BoxedSpan);
 
 impl Span {
-    /// Begins what `described` says, caused by `parent`; none if nobody has spans. Without a parent it is the first of the
-    /// trace at hand.
+    /// Begins what `described` says, caused by `parent`; none if nobody has spans. Without a parent it begins a trace.
     pub fn begin(parent: Option<Traceparent>, described: impl FnOnce() -> SpanBuilder) -> Option<Self> {
         let tracer = TRACER.get()?;
         let parent = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent.into()));
@@ -84,12 +82,7 @@ pub(crate) fn request(method: &Method, route: &str) -> SpanBuilder {
 impl From<Traceparent> for SpanContext {
     fn from(Traceparent { trace, span, sampled }: Traceparent) -> Self {
         let flags = if sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
-        Self::new(trace.into(), SpanId::from_bytes(span.get().to_be_bytes()), flags, true, TraceState::NONE)
-    }
-}
-
-impl From<TraceId> for opentelemetry::TraceId {
-    fn from(TraceId(id): TraceId) -> Self {
-        Self::from_bytes(id.into_bytes())
+        let trace = opentelemetry::TraceId::from_bytes(trace.0.into_bytes());
+        Self::new(trace, SpanId::from_bytes(span.get().to_be_bytes()), flags, true, TraceState::NONE)
     }
 }
