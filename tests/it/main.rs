@@ -25,6 +25,7 @@ mod stopping;
 mod stores;
 mod tidy;
 mod topics;
+mod traces;
 mod traffic;
 mod webhooks;
 mod witness;

@@ -55,6 +55,20 @@ impl Topics {
         ids
     }
 
+    /// The versioned names and the traces of the messages with this key, in the order of each partition.
+    pub(crate) fn traces(&self, key: &str) -> Vec<(String, String)> {
+        let mut traces = Vec::new();
+        for (topic, partition, end) in self.ends() {
+            self.begin(topic, partition, Offset::Beginning);
+            for message in (0..end).map(|_| self.next()) {
+                if message.key() == Some(key.as_bytes()) {
+                    traces.push((header(&message, "ce_type"), header(&message, "traceparent")));
+                }
+            }
+        }
+        traces
+    }
+
     /// Writes the last message of each partition once more, as it stands there.
     pub(crate) async fn say_the_last_again(&self) {
         let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
@@ -105,7 +119,12 @@ impl World {
 }
 
 fn id(message: &BorrowedMessage<'_>) -> Uuid {
+    Uuid::try_parse(&header(message, "ce_id")).unwrap()
+}
+
+/// A header of a message; empty if it has none such.
+fn header(message: &BorrowedMessage<'_>, name: &str) -> String {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let id = headers.filter(|header| header.key == "ce_id").find_map(|header| header.value).unwrap();
-    Uuid::try_parse_ascii(id).unwrap()
+    let value = headers.filter(|header| header.key == name).find_map(|header| header.value).unwrap_or_default();
+    str::from_utf8(value).unwrap().to_owned()
 }

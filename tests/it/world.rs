@@ -58,21 +58,33 @@ pub(crate) struct Customer {
 /// The shop that tests share which leave its processes alone.
 pub(crate) async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
-    WORLD.get_or_init(|| World::start("shared", 1, None)).await
+    WORLD.get_or_init(|| World::start("shared", 1, Vec::new(), None)).await
 }
+
+/// For one shop of its own.
+static ROOM: Semaphore = Semaphore::const_new(1);
 
 impl World {
     /// A shop of its own, called `name`, with so many processes of each service. One such shop is up at a time: their
     /// tests keep two cores busy, and together they would be slower than the deadlines of the sagas.
     pub(crate) async fn new(name: &str, replicas: u16) -> Self {
-        static ROOM: Semaphore = Semaphore::const_new(1);
-        Self::start(name, replicas, Some(ROOM.acquire().await.unwrap())).await
+        Self::start(name, replicas, Vec::new(), Some(ROOM.acquire().await.unwrap())).await
     }
 
-    async fn start(name: &str, replicas: u16, room: Option<SemaphorePermit<'static>>) -> Self {
+    /// The same, whose services are set to this besides.
+    pub(crate) async fn set_to(name: &str, settings: Vec<(&'static str, String)>) -> Self {
+        Self::start(name, 1, settings, Some(ROOM.acquire().await.unwrap())).await
+    }
+
+    async fn start(
+        name: &str,
+        replicas: u16,
+        settings: Vec<(&'static str, String)>,
+        room: Option<SemaphorePermit<'static>>,
+    ) -> Self {
         static BUILT: LazyLock<PathBuf> = LazyLock::new(|| programs::for_test().unwrap());
         let bin_dir = BUILT.clone();
-        let options = Options { replicas, ..Options::for_test(testkit::folder().join(name), bin_dir) };
+        let options = Options { replicas, settings, ..Options::for_test(testkit::folder().join(name), bin_dir) };
         let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));
         let operator = shop.token(&Principal::Operator).unwrap();
         Self { shop, operator, customers: AtomicUsize::new(0), _room: room }
@@ -291,6 +303,13 @@ impl Customer {
             self.client.post(format!("{}/v1/orders/{order}/cancellation", self.urls[0])).bearer_auth(&self.token);
         let answer = cancel.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Cancels the order, caused by `traceparent`.
+    pub(crate) async fn cancel_within(&self, order: Uuid, traceparent: &str) -> reqwest::StatusCode {
+        let cancel = self.client.post(format!("{}/v1/orders/{order}/cancellation", self.urls[0]));
+        let cancel = cancel.bearer_auth(&self.token).header("traceparent", traceparent);
+        cancel.send().await.unwrap().status()
     }
 
     /// The order as it is now.

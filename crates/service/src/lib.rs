@@ -1,10 +1,11 @@
-//! What surrounds any service process: telemetry, metrics, health, clock, supervised tasks, secrets,
+//! What surrounds any service process: telemetry, traces, metrics, health, clock, supervised tasks, secrets,
 //! connections to PostgreSQL, and the way from the contracts to the messaging.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`tasks`] | the long-running parts of a process; one that ends early ends all |
 //! | [`telemetry`] | where logs go and what they look like |
+//! | [`traces`] | where spans go; what the taking in of a batch is |
 //! | [`metrics`] | what is counted and measured, as text for Prometheus |
 //! | [`health`] | whether the process is ready, part by part |
 //! | [`clock`] | the only source of the time |
@@ -24,5 +25,6 @@ pub mod secret;
 pub mod tasks;
 pub mod telemetry;
 pub mod topics;
+pub mod traces;
 
 pub use crash::crash_point;

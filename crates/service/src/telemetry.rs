@@ -1,4 +1,5 @@
-//! Where logs go and what they look like: one line per event to standard output.
+//! Where logs go and what they look like: one line per event to standard output. Where spans go, see
+//! [`traces`](crate::traces).
 //!
 //! `RUST_LOG` says what is logged (default: [`DEFAULT_FILTER`]), `LOG_FORMAT` how: `text` (default, coloured on a
 //! terminal only) or `json`.
@@ -8,13 +9,30 @@ use std::{env, io, io::IsTerminal, process::ExitCode};
 use tracing::{error, info, warn};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
+use crate::traces::Traces;
+
 /// What is logged unless `RUST_LOG` says otherwise: us from `info` on, libraries that chat from `warn` on.
 pub const DEFAULT_FILTER: &str = "info,sqlx=warn,librdkafka=warn,rdkafka=warn,hyper=warn";
+
+/// Does what a process is for, between the beginning and the end of its telemetry, and says in one line why it ends, if it
+/// must: what supervises it shows its last complaint.
+pub async fn run(service: &'static str, traces: &Traces, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    init(service);
+    let sending = match traces.export(service) {
+        Ok(sending) => sending,
+        Err(error) => return ended(Err(error)),
+    };
+    let code = ended(work.await);
+    if let Some(sending) = sending {
+        sending.end().await;
+    }
+    code
+}
 
 /// Starts logging for the process of `service`. A second call changes nothing, so tests may call it freely.
 ///
 /// A setting that cannot be read is not worth a dead service: it is replaced by its default, and a warning says so.
-pub fn init(service: &'static str) {
+fn init(service: &'static str) {
     let (filter, bad_filter) = filter(env::var("RUST_LOG").ok().as_deref());
     let (format, bad_format) = format(env::var("LOG_FORMAT").ok().as_deref());
     let registry = tracing_subscriber::registry().with(filter);
@@ -31,8 +49,7 @@ pub fn init(service: &'static str) {
     }
 }
 
-/// Says in one line why the service ends, if it must: what supervises it shows its last complaint.
-pub fn ended(result: anyhow::Result<()>) -> ExitCode {
+fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -21,6 +21,9 @@ pub struct Options {
     pub seed: Seed,
     /// What the data is worth: kept, or thrown away after a test.
     pub worth: Data,
+    /// What the services are set to besides, by the variables that their `--help` names. They see the shop's own
+    /// environment anyway, such as where their spans go.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// Which ports of the loopback address.
@@ -55,6 +58,7 @@ impl Options {
             replicas: 1,
             seed: Seed::Whole,
             worth: Data::Kept,
+            settings: Vec::new(),
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) struct Plan {
     servers: Home,
     bin_dir: PathBuf,
     worth: Data,
+    settings: Vec<(&'static str, String)>,
     passwords: Passwords,
     ports: StorePorts,
     /// In the order of starting: servers, then services.
@@ -133,6 +134,7 @@ impl Plan {
             servers: options.servers.clone(),
             bin_dir: options.bin_dir.clone(),
             worth: options.worth,
+            settings: options.settings.clone(),
             passwords: Passwords::of(&options.folder)?,
             ports,
             parts,
@@ -250,6 +252,9 @@ impl Plan {
             .env("TOKEN_PUBLIC_KEY_FILE", token::public_key_file(&self.folder));
         if service == Service::Billing {
             program = program.env("PROVIDER_WEBHOOK_SECRET", token::webhook_secret(&self.folder)?);
+        }
+        for (variable, value) in &self.settings {
+            program = program.env(*variable, value);
         }
         self.start_program(part, program).await
     }

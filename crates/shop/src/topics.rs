@@ -148,6 +148,7 @@ fn cloud_event() -> Value {
                 "ce_subject": text("Its key: messages of one key stay in order."),
                 "ce_time": text("When it was written. RFC 3339."),
                 "ce_generation": text("Of the database it comes from; another one after that was lost."),
+                "traceparent": text("What it was caused by, as W3C Trace Context has it."),
             },
         },
         "bindings": { "kafka": { "key": text("An order's id, or a SKU."), "bindingVersion": "0.5.0" } },

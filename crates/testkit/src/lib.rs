@@ -14,6 +14,7 @@
 //! A server that does not start fails the test with one sentence that says what to do.
 
 pub mod access;
+mod collector;
 mod containers;
 mod contents;
 mod examples;
@@ -22,6 +23,7 @@ mod mongo;
 mod postgres;
 mod run;
 
+pub use collector::{Collected, Collector};
 pub use contents::{mongo_contents, postgres_contents};
 pub use kafka::{TestKafka, kafka};
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};

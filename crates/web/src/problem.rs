@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tracing::{debug, error, warn};
 use utoipa::ToSchema;
 
-use crate::trace::TraceId;
+use crate::trace::{TraceId, Traceparent};
 
 pub mod types;
 
@@ -72,7 +72,7 @@ impl Problem {
     }
 
     fn new(kind: &'static ProblemType, detail: impl fmt::Display) -> Self {
-        let (detail, trace_id) = (detail.to_string(), TraceId::current().unwrap_or_else(TraceId::mint));
+        let (detail, trace_id) = (detail.to_string(), Traceparent::here().trace());
         Self(Box::new(Parts { kind, detail, errors: Vec::new(), more: Map::new(), trace_id, retry_after: None }))
     }
 

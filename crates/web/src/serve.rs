@@ -28,7 +28,10 @@ use crate::{
     gate::Gate,
     metrics,
     problem::{MEDIA_TYPE, Problem, ProblemType, types},
-    trace::TraceId,
+    trace::{
+        Traceparent,
+        span::{self, Span},
+    },
 };
 
 /// How long a handler may take: a little more than the longest wait a client can ask for.
@@ -129,11 +132,18 @@ pub fn guarded(router: Router, gate: Gate) -> Router {
 async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("", MatchedPath::as_str);
-    let trace = TraceId::of(request.headers());
-    let span = error_span!("request", trace_id = %trace, http.method = %request.method(), http.route = route);
+    let always_open = ALWAYS_OPEN.contains(&route);
+    let parent = Traceparent::of(request.headers());
+    // Whoever asks how a process is asks so often that nothing else would be seen.
+    let mut exported = match always_open {
+        true => None,
+        false => Span::begin(parent, || span::request(request.method(), route)),
+    };
+    let here = exported.as_ref().and_then(Span::here).or(parent).unwrap_or_else(Traceparent::mint);
+    let span = error_span!("request", trace_id = %here.trace(), http.method = %request.method(), http.route = route);
     let answered = async {
         let start = Instant::now();
-        let response = match ALWAYS_OPEN.contains(&route) {
+        let response = match always_open {
             true => answer(request, next).await,
             false => match gate.pass(request).await {
                 Ok((request, _room)) => answer(request, next).await,
@@ -142,11 +152,14 @@ async fn guard(gate: Gate, request: Request, next: Next) -> Response {
         };
         let (status, duration) = (response.status(), start.elapsed());
         metrics::answered(route, status, duration);
+        if let Some(span) = &mut exported {
+            span.answered(status);
+        }
         // Below the default level, for under load one line per request costs more than the request.
         debug!(http.status = status.as_u16(), duration_ms = duration.as_millis(), "A request was answered.");
         response
     };
-    trace.scope(answered.instrument(span)).await
+    here.scope(answered.instrument(span)).await
 }
 
 async fn answer(request: Request, next: Next) -> Response {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use reqwest::Url;
-use service::secret::Secret;
+use service::{secret::Secret, traces::Traces};
 use web::limits::Limits;
 
 use crate::invoice::Party;
@@ -80,6 +80,10 @@ pub struct Config {
     /// What the HTTP server takes in.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// Where spans go.
+    #[command(flatten)]
+    pub traces: Traces,
 }
 
 impl Config {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contracts::OrderId;
 use contracts::order::OrderEvent;
 use messaging::{HandleError, Record};
-use uuid::Uuid;
+use service::message::cause;
 
 use crate::changes::Changes;
 use crate::fault::Fault;
@@ -33,20 +33,20 @@ pub(crate) fn matters(record: &Record) -> bool {
 }
 
 /// The orders that are confirmed by `events`.
-pub(crate) fn confirmed(events: &[(&Uuid, &OrderEvent)]) -> Vec<OrderId> {
+pub(crate) fn confirmed(events: &[(&Record, &OrderEvent)]) -> Vec<OrderId> {
     let order = |event: &OrderEvent| if let OrderEvent::Confirmed { order, .. } = event { Some(*order) } else { None };
     events.iter().filter_map(|(_, event)| order(event)).collect()
 }
 
 /// The orders that are cancelled by `events`: their payments are to be locked.
-pub(crate) fn cancelled(events: &[(&Uuid, &OrderEvent)]) -> Vec<OrderId> {
+pub(crate) fn cancelled(events: &[(&Record, &OrderEvent)]) -> Vec<OrderId> {
     let order = |event: &OrderEvent| if let OrderEvent::Cancelled { order, .. } = event { Some(*order) } else { None };
     events.iter().filter_map(|(_, event)| order(event)).collect()
 }
 
 /// Takes in `events`, in their order, where `candidates` are the payments of those that confirm.
 pub(crate) fn receive(
-    events: &[(&Uuid, &OrderEvent)],
+    events: &[(&Record, &OrderEvent)],
     mut candidates: BTreeMap<OrderId, Candidate>,
     locked: &mut BTreeMap<OrderId, Payment>,
     seller: &Party,
@@ -54,18 +54,18 @@ pub(crate) fn receive(
     now: jiff::Timestamp,
 ) -> Result<(), HandleError> {
     let mut closed = BTreeSet::new();
-    for (message, event) in events {
+    for (record, event) in events {
         match event {
             OrderEvent::Confirmed { order, at, .. } if !closed.contains(order) => {
                 let sale = invoice(*order, candidates.get_mut(order), seller, *at);
-                let sale = sale.map_err(|fault| HandleError::this_message(**message, fault))?;
+                let sale = sale.map_err(|fault| HandleError::this_message(record.id, fault))?;
                 changes.sold(sale);
             }
             OrderEvent::Cancelled { order, .. } => {
                 closed.insert(*order);
                 let Some(payment) = locked.get_mut(order) else { continue };
                 if let Some(end) = payment.close(now) {
-                    changes.closed(payment, end);
+                    cause(record).sync_scope(|| changes.closed(payment, end));
                 }
             }
             OrderEvent::Confirmed { .. }

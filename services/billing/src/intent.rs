@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contracts::OrderId;
+use web::trace::Traceparent;
 
 use crate::provider::{Act, Request};
 
@@ -15,6 +16,8 @@ pub struct Intent {
     pub tries: u32,
     /// Why it waits for an operator, if it does.
     pub parked: Option<String>,
+    /// What it was opened by.
+    pub cause: Traceparent,
 }
 
 /// The longest pause between the first try and the second; it doubles with each.
@@ -25,7 +28,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 impl Intent {
     /// `act` for `order`, decided just now.
     pub(crate) fn new(order: OrderId, act: Act) -> Self {
-        Self { request: Request::new(order, act), tries: 1, parked: None }
+        Self { request: Request::new(order, act), tries: 1, parked: None, cause: Traceparent::here() }
     }
 
     /// The same, to be done only when an operator says so, who is told `why`.

@@ -53,6 +53,7 @@ use service::clock::Clock;
 use service::health::Health;
 use service::tasks::Tasks;
 use service::topics;
+use service::traces::Traced;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use web::access::Verifier;
@@ -99,7 +100,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let consumer = Consumer::new(broker.clone(), &group, &reader::TOPICS, Offsets::new(pool.clone()), batch_max);
     let consumer = consumer.parked_keys_max(config.parked_keys_max);
     let health = Health::until(&stop).consumes("consumer", consumer.pulse());
-    tasks.spawn("consumer", consumer.run(reader, stop.clone()));
+    tasks.spawn("consumer", consumer.run(Traced::new(&group, reader), stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
     let pulse = Pulse::new();
     let health = health.relays(pulse.clone());

@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = billing::config::Config::parse();
-    service::telemetry::init("billing");
     service::metrics::init();
-    service::telemetry::ended(billing::run(config).await)
+    let traces = config.traces.clone();
+    service::telemetry::run("billing", &traces, billing::run(config)).await
 }

@@ -61,10 +61,11 @@ impl Handler for Reader {
         let mut tx = self.pool.begin().await?;
         let fresh = inbox::accept(&mut tx, &batch).await?;
         let (mut asked, mut told) = (Vec::new(), Vec::new());
-        for (id, message) in fresh.iter().filter_map(|record| read.get_key_value(&record.id)) {
-            match message {
-                Message::Command(command) => asked.push((id, command)),
-                Message::Event(event) => told.push((id, event)),
+        for record in fresh {
+            match read.get(&record.id) {
+                Some(Message::Command(command)) => asked.push((record, command)),
+                Some(Message::Event(event)) => told.push((record, event)),
+                None => {}
             }
         }
         let orders = asked.iter().map(|(_, command)| commands::order(command)).chain(events::cancelled(&told));

@@ -315,7 +315,8 @@ impl Books {
                 Some(operation) => payment.outcome(operation, outcome, now),
                 None => payment.refund_outcome(request.act.attempt(), outcome, now),
             };
-            let booked = effects.map(|effects| changes.of_payment(payment, intent, outcome, effects));
+            let book = |effects| intent.cause.sync_scope(|| changes.of_payment(payment, intent, outcome, effects));
+            let booked = effects.map(book);
             if let Err(error) = booked {
                 parked.push((intent, parking(intent, &error)));
             }

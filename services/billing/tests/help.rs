@@ -18,6 +18,8 @@ fn help_names_every_setting_and_shows_no_secret() {
         "TOKEN_PUBLIC_KEY_FILE",
         "PROVIDER_URL",
         "PROVIDER_WEBHOOK_SECRET",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_TRACES_SAMPLER_ARG",
     ] {
         assert!(text.contains(setting), "{setting} is missing in: {text}");
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 use contracts::Warehouse;
-use service::secret::Secret;
+use service::{secret::Secret, traces::Traces};
 use web::limits::Limits;
 
 /// Owns products, prices and stock; holds stock for orders.
@@ -47,4 +47,8 @@ pub struct Config {
     /// What the HTTP server takes in.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// Where spans go.
+    #[command(flatten)]
+    pub traces: Traces,
 }

@@ -41,7 +41,7 @@ use messaging::{
     mongo::{self, relay},
 };
 use mongodb::Database;
-use service::{clock::Clock, health::Health, tasks::Tasks, topics};
+use service::{clock::Clock, health::Health, tasks::Tasks, topics, traces::Traced};
 use web::{access::Verifier, gate::Gate};
 
 use crate::{config::Config, messages::Messages, writer::Writer};
@@ -120,7 +120,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let asked = db.clone();
     let health = health.reaches_database(move || mongo::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
-    tasks.spawn("consumer", consumer.run(app.messages(), stop.clone()));
+    tasks.spawn("consumer", consumer.run(Traced::new(&group, app.messages()), stop.clone()));
     let stop_relay = stop.clone();
     tasks.spawn(
         "relay",

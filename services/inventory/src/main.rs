@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    service::telemetry::init("inventory");
     service::metrics::init();
-    service::telemetry::ended(inventory::run(config).await)
+    let traces = config.traces.clone();
+    service::telemetry::run("inventory", &traces, inventory::run(config)).await
 }

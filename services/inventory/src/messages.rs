@@ -6,7 +6,8 @@ use std::{iter, ptr};
 use contracts::{Message as _, OrderId, Topic, inventory::InventoryCommand, order::OrderEvent};
 use jiff::Timestamp;
 use messaging::{Batch, HandleError, Handler, Outgoing, Record, mongo::Transaction};
-use service::message::outgoing;
+use service::message::{cause, outgoing};
+use web::trace::Traceparent;
 
 use crate::{
     decide::{self, Decided, Message},
@@ -47,6 +48,8 @@ pub(crate) struct DecodedBatch {
     batch: Batch,
     /// One per record of the batch; none where it concerns no hold.
     messages: Vec<Option<Message>>,
+    /// The work of taking it in, if it is a part of a trace.
+    work: Option<Traceparent>,
 }
 
 impl DecodedBatch {
@@ -58,7 +61,7 @@ impl DecodedBatch {
             batch.records.retain(|record| !PASSED_OVER.iter().any(|kind| record.kind.starts_with(kind)));
         }
         let messages = batch.records.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { batch, messages })
+        Ok(Self { batch, messages, work: Traceparent::current() })
     }
 
     /// Those of `fresh`, which are some of the batch's records in the batch's order, that concern a hold.
@@ -103,10 +106,8 @@ pub(crate) async fn take_in(
     // First what two writers can quarrel about: who loses shall lose early.
     store::stock::write(tx, &stock, now).await?;
     store::hold::write(tx, &holds).await?;
-    let caused = |(index, answer): &(usize, _)| Outgoing {
-        traceparent: records[*index].traceparent.clone(),
-        ..outgoing(answer)
-    };
+    let caused =
+        |(index, answer): &(usize, _)| cause(records[*index]).within(batch.work).sync_scope(|| outgoing(answer));
     let answers: Vec<Outgoing> = answers.iter().map(caused).collect();
     tx.put(&answers).await?;
     Ok(late)

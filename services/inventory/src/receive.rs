@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use messaging::mongo::Transaction;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use web::trace::Traceparent;
 
 use crate::{
     request::{Done, Outcome, Request, RequestError, RequestId},
@@ -74,7 +75,12 @@ impl Request for Delivery {
     type Booked = Receipt;
     type Refusal = NoProduct;
 
-    async fn book(tx: &mut Transaction, deliveries: &[Self], now: Timestamp) -> Result<Vec<Outcome<Self>>, StoreError> {
+    async fn book(
+        tx: &mut Transaction,
+        deliveries: &[Self],
+        _: &[Traceparent],
+        now: Timestamp,
+    ) -> Result<Vec<Outcome<Self>>, StoreError> {
         let ids: Vec<&RequestId> = deliveries.iter().map(|delivery| &delivery.id).collect();
         let mut booked = store::receipt::load(tx, &ids).await?;
         let skus: BTreeSet<Sku> = deliveries.iter().map(|delivery| delivery.sku.clone()).collect();

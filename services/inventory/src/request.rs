@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use messaging::mongo::Transaction;
-use web::extract::IdempotencyKey;
+use web::{extract::IdempotencyKey, trace::Traceparent};
 
 use crate::store::StoreError;
 
@@ -39,13 +39,14 @@ pub(crate) trait Request: Sized + Send + Sync {
     /// Why it cannot be booked; the request is as if it had never been made.
     type Refusal: Send;
 
-    /// Books all of `requests` in `tx`, and says of each what came of it.
+    /// Books all of `requests` in `tx`, and says of each what came of it. What it causes is of the trace in `causes`.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing may be committed.
     fn book(
         tx: &mut Transaction,
         requests: &[Self],
+        causes: &[Traceparent],
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Outcome<Self>>, StoreError>> + Send;
 }

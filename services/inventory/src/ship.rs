@@ -9,6 +9,7 @@ use contracts::{
 use jiff::Timestamp;
 use messaging::{Outgoing, mongo::Transaction};
 use service::message::outgoing;
+use web::trace::Traceparent;
 
 use crate::{
     decide::Holds,
@@ -45,7 +46,12 @@ impl Request for Dispatch {
     type Booked = Shipment;
     type Refusal = NotShipped;
 
-    async fn book(tx: &mut Transaction, dispatches: &[Self], now: Timestamp) -> Result<Vec<Outcome<Self>>, StoreError> {
+    async fn book(
+        tx: &mut Transaction,
+        dispatches: &[Self],
+        causes: &[Traceparent],
+        now: Timestamp,
+    ) -> Result<Vec<Outcome<Self>>, StoreError> {
         let ids: Vec<&RequestId> = dispatches.iter().map(|dispatch| &dispatch.id).collect();
         let mut shipped = store::shipment::load(tx, &ids).await?;
         let orders = dispatches.iter().map(|dispatch| dispatch.order).collect();
@@ -56,7 +62,12 @@ impl Request for Dispatch {
         store::stock::write(tx, &stock, now).await?;
         store::hold::write(tx, &holds).await?;
         store::shipment::insert(tx, &new).await?;
-        let messages: Vec<Outgoing> = new.iter().map(|shipment| outgoing(&shipment.event())).collect();
+        let caused = |shipment: &Shipment| {
+            let asked = dispatches.iter().zip(causes).find(|(dispatch, _)| dispatch.id == shipment.asked.id);
+            let cause = asked.map_or_else(Traceparent::here, |(_, cause)| *cause);
+            cause.sync_scope(|| outgoing(&shipment.event()))
+        };
+        let messages: Vec<Outgoing> = new.iter().map(caused).collect();
         tx.put(&messages).await?;
         Ok(outcomes)
     }

@@ -15,6 +15,7 @@ use messaging::{HandleError, mongo::Transaction};
 use mongodb::Database;
 use service::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
+use web::trace::Traceparent;
 
 use crate::{
     messages::{self, DecodedBatch},
@@ -42,8 +43,8 @@ enum Job {
     Ship(Waiting<Dispatch>),
 }
 
-/// A request, and who waits for what comes of it.
-type Waiting<R> = (R, oneshot::Sender<Outcome<R>>);
+/// A request, what it came with, and who waits for what comes of it.
+type Waiting<R> = ((R, Traceparent), oneshot::Sender<Outcome<R>>);
 
 impl Writer {
     /// A writer, and its work, which goes on until the last clone of the writer is dropped.
@@ -72,7 +73,7 @@ impl Writer {
 
     async fn ask<R: Request>(&self, request: R, job: impl FnOnce(Waiting<R>) -> Job) -> Outcome<R> {
         let (done, answer) = oneshot::channel();
-        self.jobs.send(job((request, done))).await.map_err(|_| RequestError::Stopped)?;
+        self.jobs.send(job(((request, Traceparent::here()), done))).await.map_err(|_| RequestError::Stopped)?;
         answer.await.map_err(|_| RequestError::Stopped)?
     }
 }
@@ -136,10 +137,11 @@ async fn book<R: Request>(db: &Database, clock: &Clock, waiting: Vec<Waiting<R>>
     if waiting.is_empty() {
         return;
     }
-    let (requests, waiting): (Vec<R>, Vec<_>) = waiting.into_iter().unzip();
+    let (requests, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+    let (requests, causes): (Vec<R>, Vec<_>) = requests.into_iter().unzip();
     let mut tries = Tries::first();
     let outcomes = loop {
-        match try_to_book(db, clock, &requests).await {
+        match try_to_book(db, clock, &requests, &causes).await {
             Err(error) if error.is_conflict() && tries.again().await => {}
             outcomes => break outcomes,
         }
@@ -153,9 +155,14 @@ async fn book<R: Request>(db: &Database, clock: &Clock, waiting: Vec<Waiting<R>>
     }
 }
 
-async fn try_to_book<R: Request>(db: &Database, clock: &Clock, requests: &[R]) -> Result<Vec<Outcome<R>>, StoreError> {
+async fn try_to_book<R: Request>(
+    db: &Database,
+    clock: &Clock,
+    requests: &[R],
+    causes: &[Traceparent],
+) -> Result<Vec<Outcome<R>>, StoreError> {
     let mut tx = Transaction::begin(db).await?;
-    match R::book(&mut tx, requests, transaction::now(clock)).await {
+    match R::book(&mut tx, requests, causes, transaction::now(clock)).await {
         Ok(outcomes) => {
             tx.commit().await?;
             Ok(outcomes)

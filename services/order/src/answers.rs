@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use contracts::{CommandId, OrderId, Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason};
 use messaging::{Batch, HandleError, Handler, Record};
 use saga::{Answer, NotACommandId};
+use service::message::cause;
 use uuid::Uuid;
 
 use crate::{
@@ -32,17 +33,20 @@ impl Handler for Answers {
         let mut read = batch.records.iter().map(read).collect::<Result<HashMap<_, _>, _>>()?;
         let mut tx = app.db.begin().await?;
         let fresh = messaging::postgres::inbox::accept(&mut tx, batch).await?;
-        let heard: Vec<(Uuid, Heard)> = fresh.iter().filter_map(|record| read.remove_entry(&record.id)).collect();
+        let heard = fresh.iter().filter_map(|record| Some((*record, read.remove(&record.id)?)));
+        let heard: Vec<(&Record, Heard)> = heard.collect();
         let ids: Vec<Uuid> = heard.iter().filter_map(|(_, heard)| heard.saga()).collect();
         let (now, sagas) = store::sagas::lock(&mut tx, &ids).await?;
         let mut progress = Progress::of(sagas);
-        for (message, heard) in heard {
-            match heard {
-                Heard::Answer(saga, moves) => {
-                    progress.advance(saga, moves, now).map_err(|error| HandleError::this_message(message, error))?
+        for (record, heard) in heard {
+            let taken = cause(record).sync_scope(|| match heard {
+                Heard::Answer(saga, moves) => progress.advance(saga, moves, now),
+                Heard::News(order, news) => {
+                    progress.tell(order, news);
+                    Ok(())
                 }
-                Heard::News(order, news) => progress.tell(order, news),
-            }
+            });
+            taken.map_err(|error| HandleError::this_message(record.id, error))?;
         }
         progress.commit(app, tx, now).await
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 use messaging::broker::Broker;
-use service::secret::Secret;
+use service::{secret::Secret, traces::Traces};
 use web::limits::Limits;
 
 /// Takes orders and runs their sagas.
@@ -51,6 +51,10 @@ pub struct Config {
     /// What the HTTP server takes in.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// Where spans go.
+    #[command(flatten)]
+    pub traces: Traces,
 }
 
 impl Config {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use messaging::HandleError;
 use tokio_util::sync::CancellationToken;
+use web::trace::Traceparent;
 
 use crate::{
     App,
@@ -39,7 +40,9 @@ pub(crate) async fn wake_due(app: &App) -> Result<usize, HandleError> {
     let ids: Vec<_> = sagas.iter().map(AnySaga::id).collect();
     let mut progress = Progress::of(sagas);
     for id in &ids {
-        progress.advance(*id, Moves::Woken, now).map_err(|error| HandleError::Ours(error.into()))?;
+        // Time is nobody's request: what it causes is a trace of its own.
+        let woken = Traceparent::mint().sync_scope(|| progress.advance(*id, Moves::Woken, now));
+        woken.map_err(|error| HandleError::Ours(error.into()))?;
     }
     progress.commit(app, tx, now).await?;
     Ok(ids.len())

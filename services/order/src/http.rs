@@ -24,6 +24,7 @@ use web::{
     extract::{IdempotencyKey, Json, Path, Prefer, Query},
     openapi,
     problem::{Problem, types},
+    trace::Traceparent,
 };
 
 use crate::{
@@ -235,6 +236,7 @@ fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Resu
         cart: Cart::new(lines).map_err(PlaceError::from)?,
         token: request.payment_token,
         reference: request.reference,
+        cause: Traceparent::here(),
     })
 }
 

@@ -57,7 +57,7 @@ use messaging::{
     consumer::Consumer,
     postgres::{self, Offsets, relay, slot},
 };
-use service::{health::Health, tasks::Tasks};
+use service::{health::Health, tasks::Tasks, traces::Traced};
 use sqlx::PgPool;
 use web::{access::Verifier, gate::Gate};
 
@@ -111,15 +111,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = Health::until(&stop).relays(relay_config.pulse.clone());
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
     let group = |name: &str| format!("{}{name}", config.topic_prefix);
-    let consumer = |group: String, topics: &[&str]| {
-        let consumer = Consumer::new(broker.clone(), &group, topics, Offsets::new(db.clone()), BATCH);
+    let consumer = |group: &str, topics: &[&str]| {
+        let consumer = Consumer::new(broker.clone(), group, topics, Offsets::new(db.clone()), BATCH);
         consumer.parked_keys_max(config.parked_keys_max)
     };
-    let reads_answers = consumer(group("order"), &answers::TOPICS);
-    let reads_catalogue = consumer(group("order-catalogue"), &[catalogue::TOPIC]);
+    let (orders, products) = (group("order"), group("order-catalogue"));
+    let reads_answers = consumer(&orders, &answers::TOPICS);
+    let reads_catalogue = consumer(&products, &[catalogue::TOPIC]);
     let health = health.consumes("answers", reads_answers.pulse()).consumes("catalogue", reads_catalogue.pulse());
-    tasks.spawn("answers", reads_answers.run(Answers(app.clone()), stop.clone()));
-    tasks.spawn("catalogue", reads_catalogue.run(Catalogue(app.clone()), stop.clone()));
+    tasks.spawn("answers", reads_answers.run(Traced::new(&orders, Answers(app.clone())), stop.clone()));
+    tasks.spawn("catalogue", reads_catalogue.run(Traced::new(&products, Catalogue(app.clone())), stop.clone()));
     tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
     tasks.spawn("admission", admission::run(app.clone(), stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));

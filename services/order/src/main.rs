@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = order::config::Config::parse();
-    service::telemetry::init("order");
     service::metrics::init();
-    service::telemetry::ended(order::run(config).await)
+    let traces = config.traces.clone();
+    service::telemetry::run("order", &traces, order::run(config)).await
 }

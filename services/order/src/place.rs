@@ -6,6 +6,7 @@ use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use web::trace::Traceparent;
 
 use crate::{
     App,
@@ -33,6 +34,8 @@ pub(crate) struct Wish {
     pub(crate) token: PaymentToken,
     /// What the customer calls the order. Two of theirs are never called the same.
     pub(crate) reference: Option<Reference>,
+    /// The request that it came with.
+    pub(crate) cause: Traceparent,
 }
 
 /// A key, and whose it is.
@@ -160,7 +163,7 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
         answers.push(match (decision, taken.get(&wish.key())) {
             (Ok((id, event)), _) if claimed.contains(&id) => {
                 placed.push(order::Order::apply(None, &event).expect("placing an order begins it"));
-                progress.placed(event, wish.token.clone(), now);
+                wish.cause.sync_scope(|| progress.placed(event, wish.token.clone(), now));
                 Ok(Placed::Now(id))
             }
             // Also a request that would be refused now may be the repetition of one that was not.

@@ -14,6 +14,7 @@ use saga::CommandId;
 use service::message::outgoing;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
+use web::trace::Traceparent;
 
 pub(crate) use any::{AnySaga, Logged, Moves};
 
@@ -34,8 +35,8 @@ pub(crate) struct Progress {
     /// Sagas that were loaded, locked; written back whether they changed or not.
     loaded: HashMap<Uuid, AnySaga>,
     log: Vec<Logged>,
-    /// What orders have yet to hear, in the order it happened.
-    news: Vec<(OrderId, News)>,
+    /// What orders have yet to hear, in the order it happened, and the trace in which it did.
+    news: Vec<(OrderId, News, Traceparent)>,
     events: Vec<OrderEvent>,
     messages: Vec<Outgoing>,
 }
@@ -74,7 +75,7 @@ impl Progress {
 
     /// Something happened to an order that no saga waited for.
     pub(crate) fn tell(&mut self, order: OrderId, news: News) {
-        self.news.push((order, news));
+        self.news.push((order, news, Traceparent::here()));
     }
 
     fn began(&mut self, saga: AnySaga, moved: Moved, now: Timestamp) {
@@ -102,20 +103,20 @@ impl Progress {
 
     /// The orders that have yet to hear something.
     fn listeners(&self) -> Vec<OrderId> {
-        self.news.iter().map(|(order, _)| *order).collect()
+        self.news.iter().map(|(order, ..)| *order).collect()
     }
 
     /// Tells them, and gives back those that have changed, as they are now.
     fn spread(&mut self, mut orders: HashMap<OrderId, Order>, now: Timestamp) -> Result<Vec<Order>, NewsError> {
         let mut changed = HashMap::new();
-        for (id, news) in std::mem::take(&mut self.news) {
+        for (id, news, cause) in std::mem::take(&mut self.news) {
             let order = match changed.entry(id) {
                 Entry::Occupied(again) => again.into_mut(),
                 Entry::Vacant(first) => first.insert(orders.remove(&id).ok_or(NewsError::NoOrder(id))?),
             };
             let Some(event) = order.hear(news, now) else { continue };
             *order = Order::apply(Some(order.clone()), &event)?;
-            self.happened(event);
+            cause.sync_scope(|| self.happened(event));
         }
         Ok(changed.into_values().collect())
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{millis, money, unreadable};
 use crate::intent::Intent;
-use crate::provider::{Act, Operation, Outcome, ProviderKey, Request};
+use crate::provider::{Act, Operation, Outcome, ProviderKey};
 
 /// Takes away what was settled, writing down what the provider said of it, and puts down what was opened: in one
 /// statement. The opened are taken, and due for others after
@@ -282,7 +282,7 @@ impl Row {
             _ => return Err(whole("it has no whole intent")),
         };
         let tries = u32::try_from(tries).unwrap_or(u32::MAX);
-        Ok(Intent { request: Request::new(order, act), tries, parked: None })
+        Ok(Intent { tries, ..Intent::new(order, act) })
     }
 }
 

@@ -15,7 +15,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
-use web::access::{Signer, Verifier};
+use web::{
+    access::{Signer, Verifier},
+    trace::Traceparent,
+};
 
 use crate::{
     App,
@@ -94,7 +97,15 @@ impl Bench {
         let cart = Cart::new(vec![line]).unwrap();
         let fingerprint = sha(&format!("{sku}{quantity}"));
         let token = "tok_secret".to_owned().try_into().unwrap();
-        Wish { customer: self.customer, key: key.to_owned(), fingerprint, cart, token, reference: None }
+        Wish {
+            customer: self.customer,
+            key: key.to_owned(),
+            fingerprint,
+            cart,
+            token,
+            reference: None,
+            cause: Traceparent::mint(),
+        }
     }
 
     /// Places an order for one mug, and takes its two commands out of the outbox.
