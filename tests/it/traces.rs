@@ -41,9 +41,6 @@ async fn what_a_request_causes_is_one_trace_through_all_services_and_topics() {
     tokio::time::timeout(PATIENCE, cancelled).await.expect("the order is cancelled");
     world.all_is_sent().await;
 
-    let complete = |spans: &[Collected]| [&placing, &cancelling].iter().all(|trace| is_whole(spans, trace));
-    let spans = collector.wait(PATIENCE, complete).await;
-    let known: BTreeSet<(&str, &str)> = spans.iter().map(|span| (span.trace.as_str(), span.span.as_str())).collect();
     // Time may have asked again, which is a trace of its own; the first of each kind is the request's.
     let mut first: BTreeMap<String, String> = BTreeMap::new();
     for (kind, traceparent) in Topics::of(&world).traces(&order.to_string()) {
@@ -72,10 +69,16 @@ async fn what_a_request_causes_is_one_trace_through_all_services_and_topics() {
     ];
     assert_eq!(kinds_of(&placing), BTreeSet::from(placed), "{first:#?}");
     assert_eq!(kinds_of(&cancelling), BTreeSet::from(undone), "{first:#?}");
-    for (kind, traceparent) in &first {
-        let cause = (&traceparent[3..35], &traceparent[36..52]);
-        assert!(known.contains(&cause), "{kind} was caused by a span that nobody has seen: {traceparent} {spans:#?}");
-    }
+    // Every message was caused by a span that is seen, and all three services are in both traces.
+    let complete = |spans: &[Collected]| {
+        let is_seen = |traceparent: &String| {
+            let cause = (&traceparent[3..35], &traceparent[36..52]);
+            spans.iter().any(|span| (span.trace.as_str(), span.span.as_str()) == cause)
+        };
+        first.values().all(is_seen) && [&placing, &cancelling].iter().all(|trace| is_whole(spans, trace))
+    };
+    eprintln!("{first:#?}");
+    collector.wait(PATIENCE, complete).await;
 }
 
 /// Whether the trace begins with the client's request, and all three services have taken in messages of it.
@@ -103,12 +106,21 @@ async fn a_collector_that_never_answers_hinders_no_order() {
     world.product("TRC-2", 1_000).await;
     let orders = many(&world, "TRC-2", 40).await;
     assert!(orders.iter().all(|order| order.status != "pending"), "{orders:?}");
-    let lost = async {
-        while world.metric("order", "spans_lost_total").await == 0.0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+    // Two requests to the collector have failed, one after the other, and only of the first is it said.
+    let mut lost = BTreeSet::from([0]);
+    let twice = async {
+        while lost.len() < 3 {
+            world.customer().buy("TRC-2", 1, OK).await;
+            lost.insert(world.metric("order", "spans_lost_total").await as u64);
         }
     };
-    tokio::time::timeout(PATIENCE, lost).await.expect("what is lost is counted");
-    let complaints = world.log("order").lines().filter(|line| line.contains("Spans are lost")).count();
-    assert_eq!(complaints, 1, "{}", world.log("order"));
+    tokio::time::timeout(PATIENCE, twice).await.expect("what is lost is counted");
+    let complaints = || world.log("order").lines().filter(|line| line.contains("Spans are lost")).count();
+    let said = async {
+        while complaints() == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, said).await.expect("it is said");
+    assert_eq!(complaints(), 1, "{}", world.log("order"));
 }

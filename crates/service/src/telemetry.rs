@@ -18,10 +18,7 @@ pub const DEFAULT_FILTER: &str = "info,sqlx=warn,librdkafka=warn,rdkafka=warn,hy
 /// must: what supervises it shows its last complaint.
 pub async fn run(service: &'static str, traces: &Traces, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     init(service);
-    let sending = match traces.export(service) {
-        Ok(sending) => sending,
-        Err(error) => return ended(Err(error)),
-    };
+    let sending = traces.export(service);
     let code = ended(work.await);
     if let Some(sending) = sending {
         sending.end().await;

@@ -9,7 +9,6 @@ mod traced;
 
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use clap::Args;
 use opentelemetry::{
     Context, KeyValue,
@@ -22,6 +21,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample, SpanExporter as _},
 };
 use reqwest::Url;
+use tracing::warn;
 use web::trace::span;
 
 use sending::Sending;
@@ -51,24 +51,27 @@ pub struct Part(f64);
 
 impl Traces {
     /// Sends what `service` does from now on, if that is wanted. Call it in a runtime, and once.
-    pub(crate) fn export(&self, service: &'static str) -> anyhow::Result<Option<Sending>> {
-        let Some(url) = self.otel_exporter_otlp_endpoint.traces() else { return Ok(None) };
+    pub(crate) fn export(&self, service: &'static str) -> Option<Sending> {
+        let url = self.otel_exporter_otlp_endpoint.traces()?;
         let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(url);
-        let mut exporter = exporter.build().context("spans cannot be sent")?;
+        // The exporter reads settings of its own, such as for compression. One that does not suit it is not worth a service.
+        let mut exporter = match exporter.with_timeout(sending::PATIENCE).build() {
+            Ok(exporter) => exporter,
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "Spans cannot be sent, so there are none.");
+                return None;
+            }
+        };
         exporter.set_resource(&Resource::builder().with_service_name(service).build());
         let (queue, sending) = sending::start(exporter);
         let provider = SdkTracerProvider::builder()
             .with_span_processor(queue)
             .with_sampler(AsAsked(Sampler::ParentBased(Box::new(self.otel_traces_sampler_arg.sampler()))))
-            .with_max_links_per_span(MAX_LINKS)
             .build();
         span::export(BoxedTracer::new(Box::new(provider.tracer(env!("CARGO_PKG_NAME")))));
-        Ok(Some(sending))
+        Some(sending)
     }
 }
-
-/// Of one span; the largest batch that a service can be set to.
-const MAX_LINKS: u32 = 2_000;
 
 impl Endpoint {
     /// Where spans go.
@@ -118,6 +121,10 @@ impl FromStr for Part {
     type Err = NoPart;
 
     fn from_str(text: &str) -> Result<Self, NoPart> {
+        // As in all of OpenTelemetry, empty is not set.
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
         let part = text.parse().map_err(|_| NoPart)?;
         if (0.0..=1.0).contains(&part) { Ok(Self(part)) } else { Err(NoPart) }
     }
@@ -164,10 +171,10 @@ mod tests {
 
     #[test]
     fn a_part_is_between_nothing_and_all() {
-        for good in ["0", "1", "0.25", "1.0"] {
+        for good in ["0", "1", "0.25", "1.0", ""] {
             assert!(good.parse::<Part>().is_ok(), "{good}");
         }
-        for bad in ["", "-0.1", "1.1", "half", "NaN", "inf"] {
+        for bad in [" ", "-0.1", "1.1", "half", "NaN", "inf"] {
             assert_eq!(bad.parse::<Part>(), Err(NoPart), "{bad}");
         }
     }

@@ -43,7 +43,7 @@ impl Handler for Heard {
         for record in &batch.records {
             self.0.send(cause(record)).ok();
         }
-        if batch.records.len() > 2 { Err(HandleError::Fenced) } else { Ok(()) }
+        if batch.records.len() > 2 { Err(HandleError::Ours("broken".into())) } else { Ok(()) }
     }
 }
 

@@ -3,7 +3,7 @@
 //! One per batch, not one per message: a span per message would cost more than the message. If all messages that somebody
 //! wants recorded are of one trace, the batch belongs to that trace, and so does what it causes. That is so for whoever
 //! tries out one order. Under load messages of many traces come together; then the batch begins a trace of its own, which
-//! names the others as links, and each message that it causes stays in the trace of the one it answers.
+//! names some of the others as links, and each message that it causes stays in the trace of the one it answers.
 
 use messaging::{Batch, HandleError, Handler};
 use opentelemetry::{
@@ -14,6 +14,9 @@ use web::trace::{
     Traceparent,
     span::{self, Span},
 };
+
+/// The most links of one span. Spans wait in memory, and a batch may have thousands of causes.
+const LINKS_MAX: usize = 32;
 
 /// A handler, and the group that it works for. Each of its batches is a span, if anybody wants to see it.
 #[derive(Debug)]
@@ -37,7 +40,10 @@ impl<H: Handler> Handler for Traced<H> {
             Some(here) => here.scope(work).await,
             None => work.await,
         };
-        if let Err(error) = &done {
+        // A batch that was fenced is done by somebody else, which is no fault.
+        if let Err(error) = &done
+            && !matches!(error, HandleError::Fenced)
+        {
             span.failed(error.to_string());
         }
         done
@@ -79,7 +85,7 @@ fn described(group: &str, batch: &Batch, links: Vec<Traceparent>) -> SpanBuilder
         attributes.push(KeyValue::new("messaging.destination.name", (*topic).to_owned()));
         name = format!("process {topic}");
     }
-    let links = links.into_iter().map(|cause| Link::with_context(cause.into())).collect();
+    let links = links.into_iter().take(LINKS_MAX).map(|cause| Link::with_context(cause.into())).collect();
     SpanBuilder::from_name(name).with_kind(SpanKind::Consumer).with_attributes(attributes).with_links(links)
 }
 
