@@ -13,7 +13,7 @@ const FROZEN: Duration = Duration::from_secs(20);
 /// Within this time a process that goes on has met what happened meanwhile.
 const AWAKE: Duration = Duration::from_secs(10);
 /// Whether one had messages at hand when it was frozen is chance, though a good one.
-const TRIES: usize = 4;
+const TRIES: usize = 8;
 
 /// One of two processes of each service is frozen amid its work, and another does it meanwhile. What the frozen one does
 /// late then fails at the fence, and the books add up.
