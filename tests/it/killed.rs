@@ -15,7 +15,7 @@ use super::{
 const VICTIMS: [&str; 7] = ["order", "inventory", "billing", "pg-orders", "pg-billing", "mongo", "kafka"];
 
 /// So many sagas are open whenever one is killed, or more.
-const MANY: i64 = 50;
+const MANY: i64 = 25;
 
 /// How many orders come, and for how long before and after the kill.
 struct Load {
@@ -24,8 +24,7 @@ struct Load {
     after: Duration,
 }
 
-/// What the programs of a debug build still keep up with on two cores that have other things to do.
-const OFTEN: Load = Load { per_second: 80, before: Duration::from_secs(3), after: Duration::from_secs(5) };
+const OFTEN: Load = Load { per_second: 60, before: Duration::from_secs(3), after: Duration::from_secs(5) };
 const WHOLE: Load = Load { per_second: 200, before: Duration::from_secs(10), after: Duration::from_secs(20) };
 
 /// Orders keep coming; a victim dies, with many sagas open. Every order that was accepted ends as it must, whatever was

@@ -24,7 +24,6 @@ use super::{
     world::{OK, World},
 };
 
-/// What programs of a debug build keep up with on two slow cores: a backlog that grows would hide what is looked for.
 const ORDERS_PER_SECOND: u32 = 25;
 /// Orders come for so long before something is lost, and again after it was noticed.
 const WHILE: Duration = Duration::from_secs(2);

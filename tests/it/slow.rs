@@ -24,21 +24,43 @@ const CUSTOMERS: usize = 6;
 /// How often somebody else orders besides, all the time. Only the card differs: so it is the provider that makes the
 /// difference, and not the orders.
 const PAUSE: Duration = Duration::from_millis(150);
-/// So many orders are measured with each, however slow the machine is, or more.
-const ENOUGH: usize = 250;
-/// How long it is measured with a provider that is prompt, before and after, at least.
-const PROMPT: Duration = Duration::from_secs(12);
-/// How long with one that takes 30 s: longer than that, so that the calls of every age are there, first ones and those
-/// that are made again.
-const SLOW: Duration = Duration::from_secs(36);
+/// How long it is measured, and how many orders at least, however slow the machine is.
+struct Measured {
+    /// With a provider that is prompt: once before, once after.
+    prompt: (Duration, usize),
+    /// With one that takes 30 s.
+    slow: (Duration, usize),
+}
+
+/// So that many slow calls are under way, and many of them are made again.
+const BRIEFLY: Measured = Measured { prompt: (Duration::from_secs(4), 50), slow: (Duration::from_secs(20), 100) };
+/// Longer than 30 s, so that the calls of every age are there, and so many orders that there is a 99th percentile.
+const WHOLE: Measured = Measured { prompt: (Duration::from_secs(15), 250), slow: (Duration::from_secs(45), 500) };
 
 /// What is measured: when each order was confirmed, and how long it took.
 type Taken = Arc<Mutex<Vec<(Instant, Duration)>>>;
 
-/// How long orders take beside others whose provider takes 30 s, against how long they take beside others whose provider
-/// is prompt: in one run.
+/// Orders beside others whose provider takes 30 s go on as they do beside others whose provider is prompt, in one run. An
+/// order that waits for others' calls, twice as it calls twice, takes ten times as long at least; one that has less of the
+/// machine, because calls are made again, does not.
 #[tokio::test]
 async fn a_slow_provider_delays_its_own_orders_only() {
+    let ([p50, _], [p50_beside, _], _) = beside_slow_ones(BRIEFLY).await;
+    assert!(p50_beside < 4 * p50, "p50 {p50:?}, beside slow ones {p50_beside:?}");
+}
+
+/// How much later the last ones come. It is a benchmark: the 99th percentile is that of the machine's worst second.
+/// `cargo test --release -p system-tests beside_a_slow_provider -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a benchmark: takes a machine of its own and two minutes"]
+async fn p99_beside_a_slow_provider_is_below_twice_the_normal() {
+    let ([_, p99], [_, p99_beside], late) = beside_slow_ones(WHOLE).await;
+    assert!(p99_beside < 2 * p99, "p99 {p99:?}, beside slow ones {p99_beside:?}; when, and how long: {late:?}");
+}
+
+/// The 50th and 99th percentile of how long orders take, the same beside slow ones, and of these the last: how long
+/// after the provider had become slow they were confirmed, and how long they took.
+async fn beside_slow_ones(measure: Measured) -> ([Duration; 2], [Duration; 2], Vec<(Duration, Duration)>) {
     let world = Arc::new(World::new("slow", 1).await);
     world.product("SLOW", 9_999).await;
     let (taken, is_slow, mut buying) = (Taken::default(), Arc::new(AtomicBool::new(false)), JoinSet::new());
@@ -48,42 +70,36 @@ async fn a_slow_provider_delays_its_own_orders_only() {
     buying.spawn(order_besides(Arc::clone(&world), Arc::clone(&is_slow)));
     // The first ones warm everything up.
     sleep(Duration::from_secs(5)).await;
-    let mut normal = measured(&mut buying, &taken, PROMPT, ENOUGH / 2).await;
+    let mut normal = measured(&mut buying, &taken, measure.prompt).await;
 
     let begun = Instant::now();
     is_slow.store(true, Ordering::SeqCst);
-    let beside = measured(&mut buying, &taken, SLOW, ENOUGH).await;
+    let beside = measured(&mut buying, &taken, measure.slow).await;
     let billing = PgPool::connect(&world.shop.state().stores.billing).await.unwrap();
     let (open, again) = slow_intents(&billing).await;
     is_slow.store(false, Ordering::SeqCst);
-    assert!(open > 100 && again > 50, "{open} slow calls were under way, {again} of them not for the first time");
+    assert!(open > 80 && again > 50, "{open} slow calls were under way, {again} of them not for the first time");
 
     let gone = async {
         while slow_intents(&billing).await.0 > 0 {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(Duration::from_secs(120), gone).await.expect("the slow ones end");
-    normal.append(&mut measured(&mut buying, &taken, PROMPT, ENOUGH / 2).await);
+    timeout(PATIENCE, gone).await.expect("the slow ones end");
+    normal.append(&mut measured(&mut buying, &taken, measure.prompt).await);
     buying.shutdown().await;
 
-    let ([p50, p99], [p50_beside, p99_beside]) = (percentiles(&normal), percentiles(&beside));
-    eprintln!(
-        "of {} orders p50 {p50:?}, p99 {p99:?}; of {} beside slow ones p50 {p50_beside:?}, p99 {p99_beside:?}",
-        normal.len(),
-        beside.len()
-    );
-    let late = beside.iter().filter(|(_, took)| *took >= 2 * p99).map(|(at, took)| (*at - begun, *took));
-    let late: Vec<(Duration, Duration)> = late.collect();
-    assert!(p99_beside < 2 * p99, "p99 {p99:?}, beside slow ones {p99_beside:?}; when, and how long: {late:?}");
+    let (all, all_beside) = (percentiles(&normal), percentiles(&beside));
+    eprintln!("p50 and p99 of {} orders {all:?}; of {} beside slow ones {all_beside:?}", normal.len(), beside.len());
+    let late = beside.iter().filter(|(_, took)| *took >= 2 * all[1]).map(|(at, took)| (*at - begun, *took));
+    (all, all_beside, late.collect())
 }
 
 /// What is measured from now on for so long, and until there is enough of it. None of those who are `buying` may stop.
 async fn measured(
     buying: &mut JoinSet<()>,
     taken: &Taken,
-    at_least: Duration,
-    enough: usize,
+    (at_least, enough): (Duration, usize),
 ) -> Vec<(Instant, Duration)> {
     taken.lock().await.clear();
     let there_is_enough = async {

@@ -1,4 +1,4 @@
-//! Orders that come at a steady rate, whether or not anybody is there to take them.
+//! Orders that come at a steady rate, whether or not anybody is there to take them, as long as there are not too many.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::{Response, StatusCode, header::RETRY_AFTER};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -37,16 +37,24 @@ const MIX: [(usize, u32, &str, &str); 9] = [
 /// No product of these tests has more than 9,999 pieces.
 const MORE_THAN_THERE_IS: u32 = 10_000;
 
+/// When it is looked again whether enough orders have ended.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How long he looks who does not find the database.
+const LOOKS_FOR: Duration = Duration::from_millis(500);
+
 /// How long a customer waits for an answer before he asks again, with the same key, at another process if there is one.
 const CUSTOMERS_PATIENCE: Duration = Duration::from_secs(5);
+/// At most so many orders are open at once as come in this time; more would only measure how slow the machine is. It is
+/// far below the 30 s after which a saga gives up.
+const OPEN_AT_ONCE: Duration = Duration::from_secs(4);
 /// When he asks again if nobody says when.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Customers who keep coming, until [`Traffic::end`].
 pub(crate) struct Traffic {
     over: Arc<AtomicBool>,
-    /// One task, which gives the orders that it has begun.
-    comers: JoinSet<JoinSet<Bought>>,
+    /// One task, which gives what its customers have bought.
+    comers: JoinSet<Vec<Bought>>,
 }
 
 /// One order that the shop has accepted.
@@ -67,35 +75,59 @@ impl Traffic {
     /// the one before.
     pub(crate) fn begin(world: &World, sku: &str, per_second: u32) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (goes_on, sku) = (Arc::clone(&over), Arc::<str>::from(sku));
         let customers: Vec<Customer> = (0..32).map(|_| world.customer()).collect();
+        let orders = PgPoolOptions::new().acquire_timeout(LOOKS_FOR);
+        let orders = orders.connect_lazy(&world.shop.state().stores.orders).unwrap();
         let mut comers = JoinSet::new();
-        comers.spawn(async move {
-            for customer in &customers {
-                customer.introduce().await;
-            }
-            let mut orders = JoinSet::new();
-            let mut next = interval(Duration::from_secs(1) / per_second);
-            // Who could not come in time comes at once: the rate is kept, whatever the machine is busy with.
-            next.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            for number in 0.. {
-                next.tick().await;
-                if goes_on.load(Ordering::Relaxed) {
-                    break;
-                }
-                orders.spawn(buy(customers[number % customers.len()].clone(), Arc::clone(&sku), number));
-            }
-            orders
-        });
+        comers.spawn(come(customers, orders, sku.into(), per_second, Arc::clone(&over)));
         Self { over, comers }
     }
 
     /// Nobody comes any more. Waits until everybody who came has an answer.
     pub(crate) async fn end(mut self) -> Accepted {
         self.over.store(true, Ordering::Relaxed);
-        let orders = self.comers.join_next().await.unwrap().unwrap();
-        Accepted(orders.join_all().await)
+        Accepted(self.comers.join_next().await.unwrap().unwrap())
     }
+}
+
+/// Orders until it is `over`; gives what is bought.
+async fn come(
+    customers: Vec<Customer>,
+    orders: PgPool,
+    sku: Arc<str>,
+    per_second: u32,
+    over: Arc<AtomicBool>,
+) -> Vec<Bought> {
+    for customer in &customers {
+        customer.introduce().await;
+    }
+    let (mut buying, mut bought) = (JoinSet::new(), Vec::new());
+    let mut next = interval(Duration::from_secs(1) / per_second);
+    // Who could not come in time comes at once: the rate is kept, whatever the machine is busy with.
+    next.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let (at_once, looks_after) =
+        (per_second as usize * OPEN_AT_ONCE.as_secs() as usize, per_second.div_ceil(8) as usize);
+    for number in 0.. {
+        next.tick().await;
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        buying.spawn(buy(customers[number % customers.len()].clone(), Arc::clone(&sku), number));
+        while number % looks_after == 0 && !over.load(Ordering::Relaxed) {
+            while let Some(answered) = buying.try_join_next() {
+                bought.push(answered.unwrap());
+            }
+            // Nobody knows how many are open while the database is down.
+            let open = open_sagas(&orders).await.unwrap_or_default();
+            if buying.len() + usize::try_from(open).unwrap() < at_once {
+                break;
+            }
+            sleep(LOOKS_AGAIN_AFTER).await;
+            next.reset();
+        }
+    }
+    bought.extend(buying.join_all().await);
+    bought
 }
 
 /// One order. Whatever goes wrong, the customer asks again under the same key, until it is accepted.
@@ -189,8 +221,10 @@ async fn history(orders: &PgPool, order: Uuid) -> Vec<String> {
 impl World {
     /// Sagas that have not ended.
     pub(crate) async fn open_sagas(&self) -> i64 {
-        let orders = PgPool::connect(&self.shop.state().stores.orders).await.unwrap();
-        let open = "select count(*) from saga where state = 'running'";
-        sqlx::query_scalar(open).fetch_one(&orders).await.unwrap()
+        open_sagas(&PgPool::connect(&self.shop.state().stores.orders).await.unwrap()).await.unwrap()
     }
+}
+
+async fn open_sagas(orders: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from saga where state = 'running'").fetch_one(orders).await
 }
