@@ -172,9 +172,7 @@ async fn live(
 ) -> (Uuid, Customer) {
     let customer = world.customer();
     let lines = LINES.map(|(sku, _)| json!({ "sku": sku, "quantity": quantity }));
-    let placed = customer.post_lines(&Uuid::now_v7().to_string(), &json!(lines), card).await;
-    let placed: Value = placed.error_for_status().unwrap().json().await.unwrap();
-    let order: Uuid = placed["id"].as_str().unwrap().parse().unwrap();
+    let order = customer.place_lines(&json!(lines), card).await;
     if number.is_multiple_of(3) {
         polls.watch(customer.clone(), order);
     }
@@ -207,10 +205,19 @@ async fn shipped_unheard(world: &World, reached: &Reached, polls: &Arc<Polls>) -
     (order, customer)
 }
 
-/// Looks at the order and cancels it: it must be refused if what was seen is too late, and may be if it became so.
+/// Looks at the order and cancels it: it must be refused if what was seen is too late, and may be if it became so. A
+/// service that is too busy says so, and then nothing was done.
 async fn cancel(customer: &Customer, order: Uuid, reached: &Reached) {
-    let seen = Seen::look(customer, order).await;
-    let (status, body) = customer.cancel(order).await;
+    let answered = async {
+        loop {
+            let seen = Seen::look(customer, order).await;
+            match customer.cancel(order).await {
+                (503, _) => tokio::time::sleep(Duration::from_secs(1)).await,
+                (status, body) => return (seen, status, body),
+            }
+        }
+    };
+    let (seen, status, body) = tokio::time::timeout(PATIENCE, answered).await.expect("a cancellation is answered");
     *reached.lock().unwrap().entry(seen.name().to_owned()).or_default() += 1;
     match status {
         202 => assert!(!seen.is_too_late(), "cancelled when {}: {body}", seen.name()),

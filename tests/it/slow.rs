@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use sqlx::PgPool;
 use tokio::{
     select,
@@ -15,7 +16,6 @@ use tokio::{
     task::JoinSet,
     time::{interval, sleep, timeout},
 };
-use uuid::Uuid;
 
 use super::world::{OK, PATIENCE, World};
 
@@ -132,8 +132,7 @@ async fn order_besides(world: Arc<World>, is_slow: Arc<AtomicBool>) {
     loop {
         next.tick().await;
         let card = if is_slow.load(Ordering::SeqCst) { "tok_slow_30s" } else { OK };
-        let placed = customer.post(&Uuid::now_v7().to_string(), "SLOW", 1, card).await;
-        assert!(placed.status().is_success(), "{}", placed.status());
+        customer.place_lines(&json!([{ "sku": "SLOW", "quantity": 1 }]), card).await;
     }
 }
 

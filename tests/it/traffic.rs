@@ -10,7 +10,7 @@ use std::{
 };
 
 use reqwest::{Response, StatusCode, header::RETRY_AFTER};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     task::JoinSet,
@@ -216,6 +216,23 @@ impl Accepted {
 async fn history(orders: &PgPool, order: Uuid) -> Vec<String> {
     let log = "select entries::text from saga_log join saga on saga.id = saga_id where order_id = $1 order by seq";
     sqlx::query_scalar(log).bind(order).fetch_all(orders).await.unwrap()
+}
+
+impl Customer {
+    /// Places an order, and asks again as long as the service is too busy.
+    pub(crate) async fn place_lines(&self, lines: &Value, token: &str) -> Uuid {
+        let key = Uuid::now_v7().to_string();
+        let placed = async {
+            loop {
+                let answer = self.post_lines(&key, lines, token).await;
+                if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
+                    return answer.error_for_status().unwrap().json::<Order>().await.unwrap().id;
+                }
+                sleep(later(&answer)).await;
+            }
+        };
+        timeout(PATIENCE, placed).await.expect("an order is accepted")
+    }
 }
 
 impl World {
