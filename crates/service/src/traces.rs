@@ -35,19 +35,19 @@ pub struct Traces {
     #[arg(long, env, default_value = "")]
     pub otel_exporter_otlp_endpoint: Endpoint,
 
-    /// Of the traces that begin here, the part that is sent, from 0 to 1. Of those that a client began, those that its
+    /// Of the traces that begin here, the ratio that is sent, from 0 to 1. Of those that a client began, those that its
     /// `traceparent` says are.
     #[arg(long, env, default_value = "1")]
-    pub otel_traces_sampler_arg: Part,
+    pub otel_traces_sampler_arg: Ratio,
 }
 
 /// Where a collector is; or nowhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint(Option<Url>);
 
-/// A part of a whole.
+/// From 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Part(f64);
+pub struct Ratio(f64);
 
 impl Traces {
     /// Sends what `service` does from now on, if that is wanted. Call it in a runtime, and once.
@@ -100,33 +100,33 @@ impl FromStr for Endpoint {
     }
 }
 
-impl Part {
+impl Ratio {
     fn sampler(self) -> Sampler {
         Sampler::TraceIdRatioBased(self.0)
     }
 }
 
-impl Default for Part {
+impl Default for Ratio {
     fn default() -> Self {
         Self(1.0)
     }
 }
 
-/// It is no part of a whole.
+/// It is no ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a part is a number from 0 to 1")]
-pub struct NoPart;
+#[error("a ratio is a number from 0 to 1")]
+pub struct NotARatio;
 
-impl FromStr for Part {
-    type Err = NoPart;
+impl FromStr for Ratio {
+    type Err = NotARatio;
 
-    fn from_str(text: &str) -> Result<Self, NoPart> {
+    fn from_str(text: &str) -> Result<Self, NotARatio> {
         // As in all of OpenTelemetry, empty is not set.
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let part = text.parse().map_err(|_| NoPart)?;
-        if (0.0..=1.0).contains(&part) { Ok(Self(part)) } else { Err(NoPart) }
+        let ratio = text.parse().map_err(|_| NotARatio)?;
+        if (0.0..=1.0).contains(&ratio) { Ok(Self(ratio)) } else { Err(NotARatio) }
     }
 }
 
@@ -170,26 +170,26 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_between_nothing_and_all() {
+    fn a_ratio_is_between_nothing_and_all() {
         for good in ["0", "1", "0.25", "1.0", ""] {
-            assert!(good.parse::<Part>().is_ok(), "{good}");
+            assert!(good.parse::<Ratio>().is_ok(), "{good}");
         }
         for bad in [" ", "-0.1", "1.1", "half", "NaN", "inf"] {
-            assert_eq!(bad.parse::<Part>(), Err(NoPart), "{bad}");
+            assert_eq!(bad.parse::<Ratio>(), Err(NotARatio), "{bad}");
         }
     }
 
     #[test]
-    fn of_traces_that_begin_here_the_part_is_sampled_that_is_asked_for() {
-        for (part, expected) in [("0", 0..=0), ("0.25", 350..=650), ("0.75", 1_350..=1_650), ("1", 2_000..=2_000)] {
-            let sampler = AsAsked(Sampler::ParentBased(Box::new(part.parse::<Part>().unwrap().sampler())));
+    fn of_traces_that_begin_here_the_ratio_is_sampled_that_is_asked_for() {
+        for (ratio, expected) in [("0", 0..=0), ("0.25", 350..=650), ("0.75", 1_350..=1_650), ("1", 2_000..=2_000)] {
+            let sampler = AsAsked(Sampler::ParentBased(Box::new(ratio.parse::<Ratio>().unwrap().sampler())));
             let is_sampled = |links: &[Link]| {
                 let trace = RandomIdGenerator::default().new_trace_id();
                 let decided = sampler.should_sample(None, trace, "", &SpanKind::Server, &[], links);
                 decided.decision == SamplingDecision::RecordAndSample
             };
             let sampled = (0..2_000).filter(|_| is_sampled(&[])).count();
-            assert!(expected.contains(&sampled), "{part}: {sampled}");
+            assert!(expected.contains(&sampled), "{ratio}: {sampled}");
             assert!(is_sampled(&[Link::with_context(SpanContext::empty_context())]));
         }
     }

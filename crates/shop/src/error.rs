@@ -119,7 +119,7 @@ pub enum ShopError {
         why: String,
     },
     /// A service gives no answer that can be read.
-    #[error("the {service} service does not answer")]
+    #[error("the {service} service gave no answer that can be read: see `cargo shop status` and its log ({source})")]
     Silent {
         /// Which service.
         service: &'static str,

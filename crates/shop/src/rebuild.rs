@@ -68,7 +68,7 @@ impl fmt::Display for Rebuilt {
         let Self { folded, differed, broken } = self;
         write!(f, "{folded} orders are folded anew, {} differed", differed.len())?;
         for order in differed.iter().take(SHOWN) {
-            write!(f, "\n  it does no more: {order}")?;
+            write!(f, "\n  differed, and is mended: {order}")?;
         }
         for (order, reason) in broken.iter().take(SHOWN) {
             write!(f, "\n  cannot be folded, and is left as it was: {order}: {reason}")?;

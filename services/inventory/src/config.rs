@@ -28,7 +28,7 @@ pub struct Config {
     #[arg(long, env, default_value = "")]
     pub topic_prefix: String,
 
-    /// The public key, as PEM, that signed tokens are checked with.
+    /// File with the public key (Ed25519, PEM) that access tokens are verified with.
     #[arg(long, env)]
     pub token_public_key_file: PathBuf,
 

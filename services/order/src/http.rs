@@ -114,15 +114,11 @@ async fn place_order(
         None => None,
     };
     let body = settled.map_or_else(|| Accepted::pending(id), |order| Accepted::from(&order));
-    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    let mut response = (StatusCode::ACCEPTED, prefer.applied(), Json(body)).into_response();
     if let Placed::Before(_) = placed {
         response = IdempotencyKey::replayed(response);
     }
-    let headers = response.headers_mut();
-    headers.insert(header::LOCATION, ascii(&format!("/v1/orders/{id}")));
-    if let Some(at_most) = prefer.wait {
-        headers.insert("preference-applied", ascii(&format!("wait={}", at_most.as_secs())));
-    }
+    response.headers_mut().insert(header::LOCATION, ascii(&format!("/v1/orders/{id}")));
     Ok(response)
 }
 
@@ -158,7 +154,8 @@ struct Past {
     get,
     path = "/v1/orders/{id}",
     params(("id" = OrderId, Path, description = "The order."), Past, Prefer),
-    responses((status = 200, description = "The order.", body = OrderView))
+    responses((status = 200, description = "The order.", body = OrderView,
+               headers(("Preference-Applied" = String, description = "How long was waited, if that was wished."))))
 )]
 async fn show_order(
     State(app): State<App>,
@@ -166,7 +163,7 @@ async fn show_order(
     prefer: Prefer,
     Query(past): Query<Past>,
     Path(id): Path<OrderId>,
-) -> Result<Json<OrderView>, Problem> {
+) -> Result<Response, Problem> {
     let order = find(&app, &principal, id).await?;
     let moment = match past {
         Past { as_of: Some(_), version: Some(_) } => {
@@ -177,13 +174,14 @@ async fn show_order(
         Past { as_of: None, version: None } => None,
     };
     if let Some(moment) = moment {
-        return view::at(&app, id, moment).await.map(Json);
+        // What has been does not change: there is nothing to wait for.
+        return Ok(Json(view::at(&app, id, moment).await?).into_response());
     }
     let order = match prefer.wait {
         Some(at_most) if order.status == Status::Pending => app.settled.wait(id, at_most).await.unwrap_or(order),
         _ => order,
     };
-    view::now(&app, order).await.map(Json)
+    Ok((prefer.applied(), Json(view::now(&app, order).await?)).into_response())
 }
 
 /// Has an order cancelled, if it still can be. It is when all is undone; to ask again is harmless.

@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 use tokio_util::sync::CancellationToken;
 use web::trace::Traceparent;
 
@@ -63,7 +66,7 @@ pub(crate) enum PlaceError {
     KeyReused,
     #[error("another order of this customer has this reference")]
     ReferenceTaken,
-    #[error("too many orders are waiting")]
+    #[error("too many orders are on their way; nothing was done about this one")]
     Busy,
     #[error("the order could not be stored; repeat the request with the same idempotency key")]
     Store,
@@ -94,7 +97,11 @@ impl Committer {
 
     /// Places the order, and answers after the commit. The work goes on also if the caller goes away.
     pub(crate) async fn place(&self, wish: Wish) -> Result<Placed, PlaceError> {
-        let seat = self.queue.try_reserve().map_err(|_| PlaceError::Busy)?;
+        let seat = self.queue.try_reserve().map_err(|error| match error {
+            TrySendError::Full(()) => PlaceError::Busy,
+            // It is about to stop.
+            TrySendError::Closed(()) => PlaceError::Store,
+        })?;
         if !self.admission.admit() {
             return Err(PlaceError::Busy);
         }

@@ -56,7 +56,8 @@ impl From<PlaceError> for Problem {
                 Self::of(&REFERENCE_TAKEN, error).with_errors(vec![place])
             }
             // The committer has logged why.
-            PlaceError::Busy | PlaceError::Store => Self::of(&types::UNAVAILABLE, error).with_retry_after(RETRY_AFTER),
+            PlaceError::Busy => Self::of(&types::OVERLOADED, error).with_retry_after(RETRY_AFTER),
+            PlaceError::Store => Self::of(&types::UNAVAILABLE, error).with_retry_after(RETRY_AFTER),
         }
     }
 }

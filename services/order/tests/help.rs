@@ -31,7 +31,7 @@ fn a_collector_that_cannot_be_is_told_at_the_start() {
     for (setting, wrong, told) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318", "a collector is named as http://host:port"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "a collector is named as http://host:port"),
-        ("OTEL_TRACES_SAMPLER_ARG", "1.5", "a part is a number from 0 to 1"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5", "a ratio is a number from 0 to 1"),
     ] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_order"));
         let program = program.env("ORDER_DATABASE_URL", "postgres://nowhere/x").env("KAFKA_BROKERS", "nowhere:1");

@@ -43,11 +43,6 @@ impl Report {
     pub fn p50(&self) -> Duration {
         self.p50
     }
-
-    /// CPU per settled order, of all processes but the generator.
-    pub fn cpu_per_order(&self) -> Duration {
-        per(self.cost.total().sum(), self.settled())
-    }
 }
 
 fn per(total: Duration, orders: u64) -> Duration {

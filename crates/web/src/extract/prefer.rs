@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, request},
+    http::{HeaderMap, HeaderName, HeaderValue, request},
 };
 
 /// The longest wait granted.
@@ -27,6 +27,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Prefer {
 }
 
 impl Prefer {
+    /// What the answer to whom was waited for says of it: `Preference-Applied`.
+    pub fn applied(&self) -> Option<[(HeaderName, HeaderValue); 1]> {
+        let waited = HeaderValue::try_from(format!("wait={}", self.wait?.as_secs())).ok()?;
+        Some([(HeaderName::from_static("preference-applied"), waited)])
+    }
+
     /// Of a preference that is stated more than once, the first counts.
     fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::bench::{Bench, placed};
+use super::{
+    bench::{Bench, placed},
+    http,
+};
 use crate::{
     admission::{self, Admission},
     order::Refusal,
@@ -80,6 +85,10 @@ async fn while_too_many_sagas_are_open_no_order_is_placed() {
     let open = [bench.order().await, bench.order().await];
     admission::look(&bench.app).await.unwrap();
     assert_eq!(committer.place(bench.wish("a", "MUG", 1)).await, Err(PlaceError::Busy));
+    let body = http::order("MUG", json!(1)).to_string();
+    let answer = bench.post("a", body).await;
+    assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("overloaded")));
+    assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!((queue.len(), bench.count("orders").await), (0, 2), "nothing was begun");
 
     let [first, _] = &open;
@@ -109,7 +118,7 @@ async fn the_committer_answers_everyone_and_ends_when_told() {
     stop.cancel();
     committer.await.unwrap().unwrap();
     let late = bench.app.committer.place(bench.wish(&Uuid::now_v7().to_string(), "MUG", 1)).await;
-    assert_eq!(late, Err(PlaceError::Busy), "turned away, not lost");
+    assert_eq!(late, Err(PlaceError::Store), "turned away, not lost");
 }
 
 /// All of them, side by side.

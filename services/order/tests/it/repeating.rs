@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use axum::http::StatusCode;
+use axum::{body::Body, http::StatusCode};
 use contracts::order::CancelReason;
 use futures::future::join_all;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
+use web::access::Principal;
 
 use super::{
     bench::Bench,
@@ -117,4 +118,15 @@ async fn who_has_waited_in_vain_is_told_so() {
     assert_eq!((answer.status, &answer.body["status"]), (StatusCode::ACCEPTED, &json!("pending")));
     assert_eq!(answer.headers["preference-applied"], "wait=0");
     assert!(!bench.post("key", mugs(1)).await.headers.contains_key("preference-applied"), "it was not asked for");
+
+    let order = answer.body["id"].as_str().unwrap();
+    let cases = [("wait=0", "", Some("wait=0")), ("", "", None), ("wait=0", "?version=1", None)];
+    for (preference, query, applied) in cases {
+        let uri = format!("/v1/orders/{order}{query}");
+        let request = bench.request(&Principal::Customer(bench.customer), &uri).header("prefer", preference);
+        let shown = bench.call(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(shown.status, StatusCode::OK);
+        let said = shown.headers.get("preference-applied").map(|value| value.to_str().unwrap());
+        assert_eq!(said, applied, "{preference} {query}");
+    }
 }
