@@ -172,6 +172,9 @@ async fn only_one_of_two_relays_streams_and_the_other_takes_over() {
     let mut arrivals = Arrivals::of(&broker);
     let first = Running::start(&db, &broker);
     let holder = holder_other_than(&db, &Bson::Null).await;
+    // What commits while it begins may be found both in the outbox and in the log.
+    let streams = || (first.pulse.condition(2 * RENEWAL) == Condition::Works).then_some(());
+    eventually("the first streams", async || streams()).await;
     let second = Running::start(&db, &broker);
     let messages: Vec<Outgoing> = (0..50).map(|n| message(&n.to_string())).collect();
     commit(&db, &messages).await;
