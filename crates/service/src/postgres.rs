@@ -1,9 +1,9 @@
 //! The connections of a service to its PostgreSQL.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use anyhow::Context;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{PgPool, error::DatabaseError, postgres::PgPoolOptions};
 
 /// How long to look for the database before a batch or a request fails.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,4 +23,36 @@ pub async fn pool(url: &str, connections: u32) -> anyhow::Result<PgPool> {
     // One is enough to begin with. All at once would have to be there in the time that one may take.
     drop(pool.acquire().await.context("the database cannot be reached")?);
     Ok(pool)
+}
+
+/// Whether `error`, or what it comes of, is one of the database that is away or busy: later the same will do.
+pub fn is_away(error: &(dyn Error + 'static)) -> bool {
+    anyhow::Chain::new(error).filter_map(|error| error.downcast_ref()).any(|error: &sqlx::Error| {
+        let lost = matches!(
+            error,
+            sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                // What came over this connection makes no sense. Another one is opened.
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::BeginFailed
+        );
+        lost || error.as_database_error().is_some_and(will_do_later)
+    })
+}
+
+/// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn will_do_later(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    let later = [
+        "08",    // The connection failed.
+        "25P03", // Idle in its transaction for too long.
+        "25P04", // In its transaction for too long.
+        "40",    // Lost a deadlock or a conflict.
+        "53",    // Short of memory, disk or connections.
+        "55P03", // Waited for a lock for too long.
+        "57",    // The database stops, starts, or was told to give up.
+    ];
+    later.iter().any(|class| code.starts_with(class))
 }

@@ -1,6 +1,9 @@
 //! A service's connections to its PostgreSQL.
 
-use service::postgres::{PATIENCE, pool};
+use std::io;
+
+use service::postgres::{PATIENCE, is_away, pool};
+use sqlx::{AssertSqlSafe, PgPool};
 
 /// Each connection takes a second, as beside compilers; together they take longer than one may.
 #[tokio::test]
@@ -18,4 +21,35 @@ async fn without_a_database_a_service_says_so() {
     let nobody = servers::free_port().unwrap();
     let error = pool(&format!("postgres://nobody@127.0.0.1:{nobody}/none"), 1).await.unwrap_err();
     assert_eq!(error.to_string(), "the database cannot be reached");
+}
+
+/// By SQLSTATE.
+#[tokio::test]
+async fn what_will_do_later_is_told_from_what_is_our_fault() {
+    let database = testkit::postgres().await.database().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let later =
+        ["08006", "25P03", "25P04", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P02", "57P03"];
+    let ours = ["22012", "23505", "25P02", "42601", "42P01", "55000", "XX000"];
+    for (code, away) in later.map(|code| (code, true)).into_iter().chain(ours.map(|code| (code, false))) {
+        let raise = format!("do $$ begin raise exception using errcode = '{code}'; end $$");
+        let error = sqlx::raw_sql(AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
+        assert_eq!(is_away(&error), away, "{error:?}");
+    }
+}
+
+/// Also when another error is said of it.
+#[tokio::test]
+async fn a_lost_connection_is_away_and_what_cannot_be_read_is_not() {
+    let database = testkit::postgres().await.database().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let killed = sqlx::raw_sql("select pg_terminate_backend(pg_backend_pid())").execute(&pool).await.unwrap_err();
+    assert!(is_away(&killed), "{killed:?}");
+    let told = anyhow::Error::from(killed).context("the order could not be stored");
+    assert!(is_away(told.as_ref()), "{told:?}");
+    assert!(is_away(&sqlx::Error::PoolTimedOut) && is_away(&sqlx::Error::from(io::Error::other("reset"))));
+    for ours in [sqlx::Error::RowNotFound, sqlx::Error::Decode("no order".into())] {
+        assert!(!is_away(&ours), "{ours:?}");
+    }
+    assert!(!is_away(&io::Error::other("of another file")));
 }

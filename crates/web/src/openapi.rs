@@ -3,12 +3,14 @@
 //! A handler says what it takes, and what it gives when all is well. What it answers otherwise is the same for all and is
 //! said once, here: a [`Problem`](crate::problem::Problem).
 
+use std::collections::BTreeSet;
+
 use axum::Router;
 use utoipa::{
     IntoParams, PartialSchema,
     openapi::{
-        ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
-        ResponseBuilder, SecurityRequirement, Type,
+        ComponentsBuilder, ContentBuilder, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
+        RefOr, Required, Response, ResponseBuilder, SecurityRequirement, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
         schema::{AllOfBuilder, Schema, SchemaType},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -20,7 +22,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     condition::Condition,
     extract::{IdempotencyKey, Prefer},
-    problem::{Body, FieldError, MEDIA_TYPE},
+    problem::{Body, CODE, FieldError, MEDIA_TYPE, ProblemType, types},
 };
 
 /// How an API is called that needs a token: all do whose operation does not say otherwise.
@@ -28,22 +30,47 @@ const TOKEN: &str = "token";
 /// The name of the answer that is no success.
 const PROBLEM: &str = "Problem";
 
-/// The routes of the API called `title`, none yet; those that are added are described as well.
-pub fn api<S: Clone + Send + Sync + 'static>(title: &str, description: &str) -> OpenApiRouter<S> {
+/// The routes of the API called `title`, none yet; those that are added are described as well. Of its own it answers with
+/// `problems`.
+pub fn api<S: Clone + Send + Sync + 'static>(
+    title: &str,
+    description: &str,
+    problems: &[&ProblemType],
+) -> OpenApiRouter<S> {
     let description = format!("{description} What the services say to each other is shown by `cargo shop topics`.");
     let info = InfoBuilder::new().title(title).version("1").description(Some(description)).build();
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))).build();
-    let problem = ResponseBuilder::new().description("Why not. Decide by `code`.").content(MEDIA_TYPE, content);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     let components = ComponentsBuilder::new()
         .schema(PROBLEM, Body::schema())
         .schema("FieldError", FieldError::schema())
-        .response(PROBLEM, problem)
+        .schema(CODE, codes(problems))
+        .response(PROBLEM, problem())
         .security_scheme(TOKEN, SecurityScheme::Http(bearer))
         .build();
     let document = OpenApiBuilder::new().info(info).components(Some(components));
     let needs_token = SecurityRequirement::new(TOKEN, [] as [&str; 0]);
     OpenApiRouter::with_openapi(document.security(Some([needs_token])).build())
+}
+
+/// Those of `problems`, and those every API has.
+fn codes(problems: &[&ProblemType]) -> Schema {
+    let codes: BTreeSet<_> = problems.iter().chain(types::ALL).map(|problem| problem.slug).collect();
+    let codes = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+    codes.description(Some("What a program decides by: it never changes its meaning.")).into()
+}
+
+fn problem() -> Response {
+    let header = |r#type, description: &str| {
+        let schema = ObjectBuilder::new().schema_type(r#type).build();
+        HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
+    };
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))).build();
+    ResponseBuilder::new()
+        .description("Why not. Decide by `code`.")
+        .header("Retry-After", header(Type::Integer, "When to ask again, if that may help. Unit: seconds."))
+        .header("WWW-Authenticate", header(Type::String, "How to say who is asking, beside the status 401."))
+        .content(MEDIA_TYPE, content)
+        .build()
 }
 
 /// The router of `api`, and its description, in which each operation may answer with a problem.
@@ -63,6 +90,11 @@ pub fn split<S: Clone + Send + Sync + 'static>(api: OpenApiRouter<S>) -> (Router
 /// `document` for programs at `/openapi.json`, and for people at `/docs`. Open to everybody, for the code is.
 pub fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
     SwaggerUi::new("/docs").url("/openapi.json", document).into()
+}
+
+/// One of these words, for the schema of a field.
+pub fn words<const N: usize>(words: [&'static str; N]) -> RefOr<Schema> {
+    Schema::from(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))).into()
 }
 
 /// Money of which there are so many minor units, for the schema of a field.

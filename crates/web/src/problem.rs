@@ -12,7 +12,10 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{debug, error, warn};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Ref, RefOr, Schema},
+};
 
 use crate::trace::{TraceId, Traceparent};
 
@@ -20,6 +23,9 @@ pub mod types;
 
 /// The media type of every problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The name of the schema of all codes of an API.
+pub(crate) const CODE: &str = "ProblemCode";
 
 /// A kind of problem. Clients decide by its slug, so a slug never changes its meaning.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +36,33 @@ pub struct ProblemType {
     pub status: StatusCode,
     /// What went wrong, in a few words, the same each time.
     pub title: &'static str,
+}
+
+/// Makes kinds of problems, and `ALL` with each of them for the [description](crate::openapi::api) of the API that they are
+/// of, so that none is missing there.
+///
+/// ```
+/// web::problem_types! {
+///     /// It is gone.
+///     pub(crate) SOLD_OUT = "sold_out", CONFLICT, "Nothing is left";
+/// }
+/// assert_eq!(ALL[0].slug, "sold_out");
+/// ```
+#[macro_export]
+macro_rules! problem_types {
+    ($($(#[$doc:meta])* $vis:vis $name:ident = $slug:literal, $status:ident, $title:literal;)*) => {
+        $(
+            $(#[$doc])*
+            $vis static $name: $crate::problem::ProblemType = $crate::problem::ProblemType {
+                slug: $slug,
+                status: ::axum::http::StatusCode::$status,
+                title: $title,
+            };
+        )*
+
+        /// Each of them.
+        pub(crate) static ALL: &[&$crate::problem::ProblemType] = &[$(&$name),*];
+    };
 }
 
 /// An answer that is no success.
@@ -131,7 +164,7 @@ pub(crate) struct Body<'a> {
     status: u16,
     /// What went wrong this time.
     detail: &'a str,
-    /// What a program decides by: it never changes its meaning.
+    #[schema(schema_with = code)]
     code: &'static str,
     /// The places in the body that are wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -143,6 +176,10 @@ pub(crate) struct Body<'a> {
     #[serde(flatten)]
     #[schema(ignore)]
     more: &'a Map<String, Value>,
+}
+
+fn code() -> RefOr<Schema> {
+    Ref::from_schema_name(CODE).into()
 }
 
 impl IntoResponse for Problem {

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::clock::Clock;
 use sqlx::PgPool;
-use tokio_util::task::TaskTracker;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use web::access::{Operator, Principal, Verifier};
@@ -29,6 +29,7 @@ use web::problem::Problem;
 use crate::problem;
 use crate::record::{Answer, CommandRecord, Kind, Progress};
 use crate::settle::Desk;
+use crate::state::State as PaymentState;
 use crate::store::intents::{self, StoredIntent};
 use crate::store::ledger::{self, AccountBalance};
 use crate::store::payments::{self, StoredPayment};
@@ -48,8 +49,6 @@ pub struct Api {
     pub clock: Clock,
     /// Tells the provider's webhooks from others; without it none is taken in.
     pub webhooks: Option<Webhooks>,
-    /// What goes on although its client may have hung up.
-    pub work: TaskTracker,
 }
 
 impl FromRef<Api> for Verifier {
@@ -72,7 +71,7 @@ fn description() -> OpenApiRouter<Api> {
         .routes(routes!(invoices::show))
         .routes(routes!(invoices::list));
     let from_the_provider = OpenApiRouter::new().routes(routes!(webhooks::receive));
-    openapi::api("Billing", "Payments, refunds, invoices, the ledger, and who customers are.")
+    openapi::api("Billing", "Payments, refunds, invoices, the ledger, and who customers are.", problem::ALL)
         .merge(private.layer(map_response(uncached)))
         .routes(routes!(parked::list))
         .routes(routes!(show_payment))
@@ -103,7 +102,7 @@ async fn show_payment(
     Path(order): Path<OrderId>,
 ) -> Result<Response, Problem> {
     let stored = payments::find(&api.pool, order).await.map_err(problem::store)?;
-    let stored = stored.ok_or_else(|| problem::unknown_payment(order))?;
+    let stored = stored.ok_or_else(|| problem::payment_not_found(order))?;
     match principal {
         Principal::Operator => {
             let intents = intents::of_order(&api.pool, order).await.map_err(problem::store)?;
@@ -113,7 +112,7 @@ async fn show_payment(
             Ok(Json(PaymentView::from(&stored)).into_response())
         }
         // Whose payment it is, is nobody else's business.
-        Principal::Customer(_) => Err(problem::unknown_payment(order)),
+        Principal::Customer(_) => Err(problem::payment_not_found(order)),
     }
 }
 
@@ -163,11 +162,16 @@ async fn list_accounts(
 #[schema(as = Payment)]
 struct PaymentView {
     order: OrderId,
+    #[schema(schema_with = states)]
     state: &'static str,
     /// None for a payment that was voided before anybody said how much.
     amount: Option<Money>,
     created_at: Timestamp,
     updated_at: Timestamp,
+}
+
+fn states() -> RefOr<Schema> {
+    openapi::words(PaymentState::ALL.map(PaymentState::name))
 }
 
 /// A payment, as an operator sees it.
@@ -194,11 +198,20 @@ struct OperatorView {
 struct CommandView {
     command: CommandId,
     kind: Kind,
-    progress: &'static str,
+    #[schema(inline)]
+    progress: ProgressView,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Answer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answered_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ProgressView {
+    Waiting,
+    InWork,
+    Answered,
 }
 
 /// What the provider is being asked for.
@@ -271,9 +284,9 @@ impl From<StoredIntent> for IntentView {
 impl From<CommandRecord> for CommandView {
     fn from(record: CommandRecord) -> Self {
         let (progress, answer, answered_at) = match record.progress {
-            Progress::Waiting => ("waiting", None, None),
-            Progress::InWork => ("in_work", None, None),
-            Progress::Answered { answer, at } => ("answered", Some(answer), Some(at)),
+            Progress::Waiting => (ProgressView::Waiting, None, None),
+            Progress::InWork => (ProgressView::InWork, None, None),
+            Progress::Answered { answer, at } => (ProgressView::Answered, Some(answer), Some(at)),
         };
         Self { command: record.id, kind: record.kind, progress, answer, answered_at }
     }

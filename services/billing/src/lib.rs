@@ -55,7 +55,6 @@ use service::tasks::Tasks;
 use service::topics;
 use service::traces::Traced;
 use sqlx::PgPool;
-use tokio_util::task::TaskTracker;
 use web::access::Verifier;
 use web::gate::Gate;
 
@@ -111,7 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = health.reaches_database(move || postgres::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
     let (metrics_for, asking) = (verifier.clone(), verifier.clone());
-    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, work: TaskTracker::new() })
+    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks })
         .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(metrics_for, service::metrics::render));
     let gate = Gate::for_principals(config.limits, asking);

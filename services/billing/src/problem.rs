@@ -2,78 +2,63 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use contracts::{CustomerId, OrderId};
-use web::problem::{FieldError, Problem, ProblemType, types};
+use service::postgres::is_away;
+use web::problem::{FieldError, Problem, types};
+use web::problem_types;
 
 use crate::invoice::Number;
 use crate::refund::RefundError;
-use crate::store::customers;
 use crate::webhook::Refused;
 
-/// No command about this order has come, or it is another customer's.
-pub(crate) static UNKNOWN_PAYMENT: ProblemType =
-    ProblemType { slug: "unknown_payment", status: StatusCode::NOT_FOUND, title: "There is no such payment" };
+problem_types! {
+    /// No command about this order has come, or it is another customer's.
+    pub(crate) PAYMENT_NOT_FOUND = "payment_not_found", NOT_FOUND, "There is no such payment";
 
-/// Nothing of this payment waits for an operator.
-pub(crate) static NOT_PARKED: ProblemType =
-    ProblemType { slug: "not_parked", status: StatusCode::CONFLICT, title: "The payment is not parked" };
+    /// Nothing of this payment waits for an operator.
+    pub(crate) NOT_PARKED = "not_parked", CONFLICT, "The payment is not parked";
 
-/// Nothing was taken that could be returned.
-pub(crate) static NOT_CAPTURED: ProblemType =
-    ProblemType { slug: "not_captured", status: StatusCode::CONFLICT, title: "The payment is not captured" };
+    /// Nothing was taken that could be returned.
+    pub(crate) NOT_CAPTURED = "not_captured", CONFLICT, "The payment is not captured";
 
-/// More than is left of what was captured.
-pub(crate) static REFUND_TOO_LARGE: ProblemType =
-    ProblemType { slug: "refund_too_large", status: StatusCode::CONFLICT, title: "The refund is too large" };
+    /// More than is left of what was captured.
+    pub(crate) REFUND_TOO_LARGE = "refund_too_large", CONFLICT, "The refund is too large";
 
-/// No invoice is issued that a credit note could correct.
-pub(crate) static NOT_INVOICED: ProblemType =
-    ProblemType { slug: "not_invoiced", status: StatusCode::CONFLICT, title: "The order is not invoiced" };
+    /// No invoice is issued that a credit note could correct.
+    pub(crate) NOT_INVOICED = "not_invoiced", CONFLICT, "The order is not invoiced";
 
-/// Nobody has stated who the customer is, or it is another one.
-pub(crate) static UNKNOWN_CUSTOMER: ProblemType =
-    ProblemType { slug: "unknown_customer", status: StatusCode::NOT_FOUND, title: "There is no such customer" };
+    /// Nobody has stated who the customer is, or it is another one.
+    pub(crate) CUSTOMER_NOT_FOUND = "customer_not_found", NOT_FOUND, "There is no such customer";
 
-/// Something of a customer's name and address is wrong.
-pub(crate) static INVALID_CUSTOMER: ProblemType = ProblemType {
-    slug: "invalid_customer",
-    status: StatusCode::UNPROCESSABLE_ENTITY,
-    title: "The customer is not valid",
-};
+    /// Something of a customer's name and address is wrong.
+    pub(crate) INVALID_CUSTOMER = "invalid_customer", UNPROCESSABLE_ENTITY, "The customer is not valid";
 
-/// An invoice may still have to name the customer.
-pub(crate) static ORDERS_ON_THEIR_WAY: ProblemType =
-    ProblemType { slug: "orders_on_their_way", status: StatusCode::CONFLICT, title: "Orders are on their way" };
+    /// An invoice may still have to name the customer.
+    pub(crate) ORDERS_ON_THEIR_WAY = "orders_on_their_way", CONFLICT, "Orders are on their way";
 
-/// No invoice has that number, or it is another customer's.
-pub(crate) static UNKNOWN_INVOICE: ProblemType =
-    ProblemType { slug: "unknown_invoice", status: StatusCode::NOT_FOUND, title: "There is no such invoice" };
+    /// No invoice has that number, or it is another customer's.
+    pub(crate) INVOICE_NOT_FOUND = "invoice_not_found", NOT_FOUND, "There is no such invoice";
 
-/// A refund of nothing.
-pub(crate) static INVALID_REFUND: ProblemType =
-    ProblemType { slug: "invalid_refund", status: StatusCode::UNPROCESSABLE_ENTITY, title: "The refund is not valid" };
+    /// A refund of nothing, or in another currency than the payment.
+    pub(crate) INVALID_REFUND = "invalid_refund", UNPROCESSABLE_ENTITY, "The refund is not valid";
 
-/// The key belongs to another request.
-pub(crate) static IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
-    slug: "idempotency_key_reused",
-    status: StatusCode::UNPROCESSABLE_ENTITY,
-    title: "The idempotency key was used for another request",
-};
+    /// The key belongs to another request.
+    pub(crate) IDEMPOTENCY_KEY_REUSED =
+        "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
 
-/// Nobody we know vouches for it.
-pub(crate) static INVALID_SIGNATURE: ProblemType =
-    ProblemType { slug: "invalid_signature", status: StatusCode::UNAUTHORIZED, title: "The signature is not valid" };
+    /// Nobody we know vouches for it.
+    pub(crate) INVALID_SIGNATURE = "invalid_signature", UNAUTHORIZED, "The signature is not valid";
+}
 
 /// When a client whom we could not serve may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-pub(crate) fn unknown_payment(order: OrderId) -> Problem {
-    Problem::of(&UNKNOWN_PAYMENT, format_args!("There is no payment for order {order}."))
+pub(crate) fn payment_not_found(order: OrderId) -> Problem {
+    Problem::of(&PAYMENT_NOT_FOUND, format_args!("There is no payment for order {order}."))
 }
 
-pub(crate) fn unknown_customer(customer: CustomerId) -> Problem {
-    Problem::of(&UNKNOWN_CUSTOMER, format_args!("Nothing is known of customer {customer}."))
+pub(crate) fn customer_not_found(customer: CustomerId) -> Problem {
+    Problem::of(&CUSTOMER_NOT_FOUND, format_args!("Nothing is known of customer {customer}."))
 }
 
 pub(crate) fn invalid_customer(errors: Vec<FieldError>) -> Problem {
@@ -85,8 +70,8 @@ pub(crate) fn orders_on_their_way(customer: CustomerId, orders: i64) -> Problem 
     Problem::of(&ORDERS_ON_THEIR_WAY, detail).with_retry_after(ASK_AGAIN)
 }
 
-pub(crate) fn unknown_invoice(number: Number) -> Problem {
-    Problem::of(&UNKNOWN_INVOICE, format_args!("There is no invoice {number}."))
+pub(crate) fn invoice_not_found(number: Number) -> Problem {
+    Problem::of(&INVOICE_NOT_FOUND, format_args!("There is no invoice {number}."))
 }
 
 /// No secret was set that could tell webhooks of the provider from others.
@@ -108,11 +93,7 @@ pub(crate) fn not_parked(order: OrderId) -> Problem {
 
 /// What became of a query: the database is away or busy, or the fault is ours.
 pub(crate) fn store(error: sqlx::Error) -> Problem {
-    let away = matches!(
-        error,
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
-    );
-    if away || customers::is_busy(&error) { Problem::unavailable(&error, ASK_AGAIN) } else { Problem::internal(&error) }
+    if is_away(&error) { Problem::unavailable(&error, ASK_AGAIN) } else { Problem::internal(&error) }
 }
 
 pub(crate) fn refund(error: &RefundError) -> Problem {
@@ -120,7 +101,7 @@ pub(crate) fn refund(error: &RefundError) -> Problem {
         RefundError::NotCaptured => &NOT_CAPTURED,
         RefundError::TooMuch { .. } => &REFUND_TOO_LARGE,
         RefundError::NotInvoiced => &NOT_INVOICED,
-        RefundError::NotPositive => &INVALID_REFUND,
+        RefundError::NotPositive | RefundError::OtherCurrency(_) => &INVALID_REFUND,
         RefundError::KeyReused(_) => &IDEMPOTENCY_KEY_REUSED,
     };
     Problem::of(kind, error)

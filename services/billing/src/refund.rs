@@ -5,7 +5,7 @@
 //! every rate with it, so that all of it together is exactly what was captured: see [`vat::share`].
 
 use contracts::vat::{self, Taxed};
-use contracts::{Money, OrderId};
+use contracts::{Currency, Money, OrderId};
 use jiff::Timestamp;
 
 use crate::ledger::LedgerEntry;
@@ -68,7 +68,10 @@ pub enum RefundError {
     /// Nothing, or less.
     #[error("a refund is above zero")]
     NotPositive,
-    /// More than is left, or in another currency.
+    /// Not in that of the payment.
+    #[error("a refund of this payment is in {0}")]
+    OtherCurrency(Currency),
+    /// More than is left.
     #[error("at most {left} can still be refunded")]
     TooMuch {
         /// What can still be returned.
@@ -95,8 +98,12 @@ impl Refund {
         // Once all is going back, nothing is left, although the rest may not be asked for yet.
         let taxes = if payment.state == State::Captured { payment.left() } else { Vec::new() };
         let left: i64 = taxes.iter().map(|tax| tax.gross.amount).sum();
-        if amount.currency != terms.amount().currency || amount.amount > left {
-            return Err(RefundError::TooMuch { left: Money::new(left, terms.amount().currency) });
+        let currency = terms.amount().currency;
+        if amount.currency != currency {
+            return Err(RefundError::OtherCurrency(currency));
+        }
+        if amount.amount > left {
+            return Err(RefundError::TooMuch { left: Money::new(left, currency) });
         }
         if !invoiced {
             return Err(RefundError::NotInvoiced);
@@ -209,7 +216,7 @@ mod tests {
         assert_eq!(ask("first", eur(400)), Ok(Requested::Known(known[0].clone())));
         assert_eq!(ask("first", eur(401)), Err(RefundError::KeyReused(eur(400))));
         assert_eq!(ask("second", eur(601)), Err(RefundError::TooMuch { left: eur(600) }));
-        assert_eq!(ask("second", Money::new(1, Currency::JPY)), Err(RefundError::TooMuch { left: eur(600) }));
+        assert_eq!(ask("second", Money::new(1, Currency::JPY)), Err(RefundError::OtherCurrency(Currency::EUR)));
         for amount in [0, -1, i64::MIN] {
             assert_eq!(ask("second", eur(amount)), Err(RefundError::NotPositive));
         }

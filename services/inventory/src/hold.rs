@@ -270,7 +270,7 @@ impl Hold {
 }
 
 impl State {
-    /// The word for it in the API.
+    /// The word for it in what people read.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Open => "open",

@@ -10,7 +10,7 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use web::openapi;
 
-use crate::App;
+use crate::{App, problem};
 
 /// Every route, and its description.
 pub fn router(app: App) -> Router {
@@ -20,7 +20,7 @@ pub fn router(app: App) -> Router {
 
 /// By who may use it: products everybody, stock any principal, the rest operators.
 fn api() -> OpenApiRouter<App> {
-    openapi::api("Inventory", "Products and their prices, stock in warehouses, and what leaves them.")
+    openapi::api("Inventory", "Products and their prices, stock in warehouses, and what leaves them.", problem::ALL)
         .routes(routes!(products::list))
         .routes(routes!(products::show, products::put))
         .routes(routes!(stock::show))

@@ -2,65 +2,53 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use contracts::{OrderId, Sku, Warehouse};
-use web::problem::{FieldError, Problem, ProblemType, types};
+use web::{
+    problem::{FieldError, Problem, types},
+    problem_types,
+};
 
 use crate::{
     catalogue::WrongField, hold::NotShipped, receive::NoProduct, request::RequestError, ship::Dispatch,
     store::StoreError,
 };
 
-/// No product has this SKU.
-pub(crate) static UNKNOWN_SKU: ProblemType =
-    ProblemType { slug: "unknown_sku", status: StatusCode::NOT_FOUND, title: "There is no such product" };
+problem_types! {
+    /// No product has this SKU.
+    pub(crate) PRODUCT_NOT_FOUND = "product_not_found", NOT_FOUND, "There is no such product";
 
-/// No command about this order has come.
-pub(crate) static UNKNOWN_ORDER: ProblemType =
-    ProblemType { slug: "unknown_order", status: StatusCode::NOT_FOUND, title: "Nothing is known of this order" };
+    /// No command about this order has come.
+    pub(crate) ORDER_NOT_FOUND = "order_not_found", NOT_FOUND, "Nothing is known of this order";
 
-/// Pieces cannot come into this warehouse.
-pub(crate) static UNKNOWN_WAREHOUSE: ProblemType = ProblemType {
-    slug: "unknown_warehouse",
-    status: StatusCode::UNPROCESSABLE_ENTITY,
-    title: "There is no such warehouse",
-};
+    /// Pieces cannot come into this warehouse.
+    pub(crate) UNKNOWN_WAREHOUSE = "unknown_warehouse", UNPROCESSABLE_ENTITY, "There is no such warehouse";
 
-/// The order is not confirmed, or never will be: nothing of it may leave.
-pub(crate) static NOT_ALLOCATED: ProblemType =
-    ProblemType { slug: "not_allocated", status: StatusCode::CONFLICT, title: "Nothing is allocated to this order" };
+    /// The order is not confirmed, or never will be: nothing of it may leave.
+    pub(crate) NOT_ALLOCATED = "not_allocated", CONFLICT, "Nothing is allocated to this order";
 
-/// The order was cancelled, and its pieces are back in stock.
-pub(crate) static RELEASED: ProblemType =
-    ProblemType { slug: "released", status: StatusCode::CONFLICT, title: "The stock of this order was released" };
+    /// The order was cancelled, and its pieces are back in stock.
+    pub(crate) RELEASED = "released", CONFLICT, "The stock of this order was released";
 
-/// Everything has left.
-pub(crate) static ALREADY_SHIPPED: ProblemType =
-    ProblemType { slug: "already_shipped", status: StatusCode::CONFLICT, title: "All of this order is shipped" };
+    /// Everything has left.
+    pub(crate) ALREADY_SHIPPED = "already_shipped", CONFLICT, "All of this order is shipped";
 
-/// What shall leave does not lie there for the order.
-pub(crate) static NOT_IN_WAREHOUSE: ProblemType = ProblemType {
-    slug: "not_in_warehouse",
-    status: StatusCode::CONFLICT,
-    title: "This is not in the warehouse for the order",
-};
+    /// What shall leave does not lie there for the order.
+    pub(crate) NOT_IN_WAREHOUSE = "not_in_warehouse", CONFLICT, "This is not in the warehouse for the order";
 
-/// The key names another receipt, or another shipment.
-pub(crate) static IDEMPOTENCY_KEY_REUSED: ProblemType = ProblemType {
-    slug: "idempotency_key_reused",
-    status: StatusCode::UNPROCESSABLE_ENTITY,
-    title: "The idempotency key was used for another request",
-};
+    /// The key names another receipt, or another shipment.
+    pub(crate) IDEMPOTENCY_KEY_REUSED =
+        "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
+}
 
 /// When a client whom we could not serve may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-pub(crate) fn unknown_sku(sku: &Sku) -> Problem {
-    Problem::of(&UNKNOWN_SKU, format_args!("There is no product {sku}."))
+pub(crate) fn product_not_found(sku: &Sku) -> Problem {
+    Problem::of(&PRODUCT_NOT_FOUND, format_args!("There is no product {sku}."))
 }
 
-pub(crate) fn unknown_order(order: OrderId) -> Problem {
-    Problem::of(&UNKNOWN_ORDER, format_args!("No command about order {order} has come."))
+pub(crate) fn order_not_found(order: OrderId) -> Problem {
+    Problem::of(&ORDER_NOT_FOUND, format_args!("No command about order {order} has come."))
 }
 
 pub(crate) fn wrong_product(wrong: Vec<WrongField>) -> Problem {
@@ -78,14 +66,14 @@ pub(crate) fn unknown_warehouse(code: &Warehouse, known: &[Warehouse]) -> Proble
 }
 
 pub(crate) fn receive(error: RequestError<NoProduct>) -> Problem {
-    request(error, |NoProduct(sku)| unknown_sku(&sku))
+    request(error, |NoProduct(sku)| product_not_found(&sku))
 }
 
 /// Why `dispatch` was not shipped.
 pub(crate) fn ship(error: RequestError<NotShipped>, dispatch: &Dispatch) -> Problem {
     let Dispatch { order, warehouse, .. } = dispatch;
     request(error, |refusal| match refusal {
-        NotShipped::UnknownOrder => unknown_order(*order),
+        NotShipped::UnknownOrder => order_not_found(*order),
         NotShipped::NotAllocated(state) => {
             Problem::of(&NOT_ALLOCATED, format_args!("The hold of order {order} is {state}, not allocated."))
         }

@@ -31,7 +31,7 @@ use crate::{
     App, cancel,
     history::Moment,
     http::view::OrderView,
-    order::{Cart, CartLine, Order, Status},
+    order::{Cart, CartLine, Order, Status, StatusName},
     parked,
     place::{PlaceError, Placed, Wish},
     problem, rebuild,
@@ -46,7 +46,7 @@ pub(crate) fn routes(app: App) -> Router {
 }
 
 fn api() -> OpenApiRouter<App> {
-    openapi::api("Orders", "Takes orders, and shows them as they are and were.")
+    openapi::api("Orders", "Takes orders, and shows them as they are and were.", problem::ALL)
         .routes(routes!(place_order, list::orders))
         .routes(routes!(show_order))
         .routes(routes!(cancel_order))
@@ -215,8 +215,8 @@ async fn find(app: &App, principal: &Principal, id: OrderId) -> Result<Order, Pr
 }
 
 async fn load(app: &App, id: OrderId) -> Result<Order, Problem> {
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
-    let found = store::orders::all(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?.pop();
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
+    let found = store::orders::all(&mut conn, &[id]).await.map_err(problem::store)?.pop();
     found.ok_or_else(|| not_found(id))
 }
 
@@ -243,30 +243,26 @@ fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Resu
 struct Accepted {
     id: OrderId,
     version: u32,
-    status: &'static str,
+    status: StatusName,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<CancelReason>,
 }
 
 impl Accepted {
     fn pending(id: OrderId) -> Self {
-        Self { id, version: 1, status: Status::Pending.as_str(), cancel_reason: None }
+        Self { id, version: 1, status: StatusName::Pending, cancel_reason: None }
     }
 }
 
 impl From<&Order> for Accepted {
     fn from(order: &Order) -> Self {
         let Order { id, version, status, .. } = order;
-        Self { id: *id, version: *version, status: status.as_str(), cancel_reason: status.cancel_reason().cloned() }
+        Self { id: *id, version: *version, status: status.name(), cancel_reason: status.cancel_reason().cloned() }
     }
 }
 
 pub(crate) fn not_found(id: OrderId) -> Problem {
     Problem::of(&problem::ORDER_NOT_FOUND, format!("there is no order {id}"))
-}
-
-pub(crate) fn unavailable(error: &sqlx::Error) -> Problem {
-    Problem::unavailable(error, problem::RETRY_AFTER)
 }
 
 fn ascii(text: &str) -> HeaderValue {

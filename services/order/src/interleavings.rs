@@ -308,7 +308,7 @@ impl World {
             | (Status::PartlyShipped, Hold::PartlyShipped, Paid::Captured)
             | (Status::Shipped, Hold::Shipped, Paid::Captured) => {
                 let refused = if self.order.cancellation_refused { ", its cancellation refused" } else { "" };
-                format!("{}{refused}", self.order.status.as_str())
+                format!("{}{refused}", self.order.status.name().as_str())
             }
             (Status::Cancelled(_), _, Paid::Refunded) if was_confirmed => {
                 "cancelled, refunded, once confirmed".to_owned()

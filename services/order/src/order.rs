@@ -8,6 +8,8 @@ use contracts::{
     vat::VatRate,
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An order as it is now: the fold of its events.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,18 @@ pub(crate) enum Status {
     PartlyShipped,
     Shipped,
     Cancelled(CancelReason),
+}
+
+/// The word for where an order stands, in the database and in the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = OrderStatus)]
+pub(crate) enum StatusName {
+    Pending,
+    Confirmed,
+    PartlyShipped,
+    Shipped,
+    Cancelled,
 }
 
 /// What an order hears of.
@@ -109,15 +123,26 @@ pub(crate) struct Impossible {
     event: &'static str,
 }
 
-impl Status {
-    /// The word for it, in the database and in the API.
-    pub(crate) fn as_str(&self) -> &'static str {
+impl StatusName {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Confirmed => "confirmed",
             Self::PartlyShipped => "partly_shipped",
             Self::Shipped => "shipped",
-            Self::Cancelled(_) => "cancelled",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Status {
+    pub(crate) fn name(&self) -> StatusName {
+        match self {
+            Self::Pending => StatusName::Pending,
+            Self::Confirmed => StatusName::Confirmed,
+            Self::PartlyShipped => StatusName::PartlyShipped,
+            Self::Shipped => StatusName::Shipped,
+            Self::Cancelled(_) => StatusName::Cancelled,
         }
     }
 

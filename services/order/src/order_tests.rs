@@ -132,7 +132,13 @@ fn every_state_meets_all_news() {
                 Some(event) => match Order::apply(Some(order.clone()), &event) {
                     Ok(next) => {
                         assert_eq!((next.version, next.updated_at), (order.version + 1, at(30)), "{name}, {news:?}");
-                        next.status.as_str().to_owned()
+                        let name = next.status.name();
+                        assert_eq!(
+                            serde_json::to_value(name).unwrap(),
+                            name.as_str(),
+                            "the API and the database differ"
+                        );
+                        name.as_str().to_owned()
                     }
                     Err(_) => "-".to_owned(),
                 },

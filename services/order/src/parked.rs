@@ -21,7 +21,7 @@ use web::{
 };
 
 use crate::{
-    App, http, problem,
+    App, problem,
     sagas::{AdvanceError, Moves, Progress},
     store,
 };
@@ -89,9 +89,9 @@ pub(crate) async fn list(
     Query(Page { limit, cursor }): Query<Page>,
 ) -> Result<Json<List<Parked>>, Problem> {
     let after = cursor.map(|Cursor(id)| id).unwrap_or_default();
-    let mut conn = app.db.acquire().await.map_err(|error| http::unavailable(&error))?;
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
     let found = store::sagas::parked(&mut conn, after, limit.and_one()).await;
-    let found = found.map_err(|error| http::unavailable(&error))?;
+    let found = found.map_err(problem::store)?;
     Ok(Json(List::of(found, limit, |parked| parked.saga, |parked| parked)))
 }
 
@@ -132,8 +132,7 @@ impl From<ResumeError> for Problem {
         match error {
             ResumeError::NoSaga(_) => Self::of(&problem::SAGA_NOT_FOUND, error),
             ResumeError::NotParked(_) => Self::of(&problem::SAGA_NOT_PARKED, error),
-            ResumeError::Store(_) | ResumeError::Save(_) => Self::unavailable(&error, problem::RETRY_AFTER),
-            ResumeError::Advance(_) => Self::internal(&error),
+            ResumeError::Store(_) | ResumeError::Save(_) | ResumeError::Advance(_) => problem::failed(&error),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The problems this API answers with.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use axum::http::StatusCode;
 use contracts::{Money, Sku};
 use serde::Serialize;
-use web::problem::{FieldError, Problem, ProblemType, types};
+use service::postgres::is_away;
+use web::{
+    problem::{FieldError, Problem, types},
+    problem_types,
+};
 
 use crate::{
     cancel::CancelError,
@@ -13,32 +16,22 @@ use crate::{
     place::PlaceError,
 };
 
-pub(crate) static INVALID_ORDER: ProblemType =
-    ProblemType { slug: "invalid_order", status: StatusCode::UNPROCESSABLE_ENTITY, title: "The order cannot be taken" };
-pub(crate) static UNKNOWN_SKU: ProblemType =
-    ProblemType { slug: "unknown_sku", status: StatusCode::UNPROCESSABLE_ENTITY, title: "There is no such product" };
-pub(crate) static PRICE_CHANGED: ProblemType =
-    ProblemType { slug: "price_changed", status: StatusCode::CONFLICT, title: "The price is another one by now" };
-pub(crate) static REFERENCE_TAKEN: ProblemType =
-    ProblemType { slug: "reference_taken", status: StatusCode::CONFLICT, title: "Another order has this reference" };
-pub(crate) static KEY_REUSED: ProblemType = ProblemType {
-    slug: "idempotency_key_reused",
-    status: StatusCode::UNPROCESSABLE_ENTITY,
-    title: "The idempotency key belongs to another request",
-};
-pub(crate) static ORDER_NOT_FOUND: ProblemType =
-    ProblemType { slug: "order_not_found", status: StatusCode::NOT_FOUND, title: "There is no such order" };
-pub(crate) static ORDER_SHIPPED: ProblemType =
-    ProblemType { slug: "order_shipped", status: StatusCode::CONFLICT, title: "The order is on its way" };
-pub(crate) static SAGA_NOT_FOUND: ProblemType =
-    ProblemType { slug: "saga_not_found", status: StatusCode::NOT_FOUND, title: "There is no such saga" };
-pub(crate) static SAGA_NOT_PARKED: ProblemType =
-    ProblemType { slug: "saga_not_parked", status: StatusCode::CONFLICT, title: "The saga is not parked" };
-pub(crate) static CUSTOMERS_ONLY: ProblemType =
-    ProblemType { slug: "customers_only", status: StatusCode::FORBIDDEN, title: "Only a customer can do this" };
+problem_types! {
+    pub(crate) INVALID_ORDER = "invalid_order", UNPROCESSABLE_ENTITY, "The order cannot be taken";
+    pub(crate) UNKNOWN_SKU = "unknown_sku", UNPROCESSABLE_ENTITY, "There is no such product";
+    pub(crate) PRICE_CHANGED = "price_changed", CONFLICT, "The price is another one by now";
+    pub(crate) REFERENCE_TAKEN = "reference_taken", CONFLICT, "Another order has this reference";
+    pub(crate) KEY_REUSED =
+        "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
+    pub(crate) ORDER_NOT_FOUND = "order_not_found", NOT_FOUND, "There is no such order";
+    pub(crate) ORDER_SHIPPED = "order_shipped", CONFLICT, "The order is on its way";
+    pub(crate) SAGA_NOT_FOUND = "saga_not_found", NOT_FOUND, "There is no such saga";
+    pub(crate) SAGA_NOT_PARKED = "saga_not_parked", CONFLICT, "The saga is not parked";
+    pub(crate) CUSTOMERS_ONLY = "customers_only", FORBIDDEN, "Only a customer can do this";
+}
 
 /// When a client may try again if the fault is ours.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl From<PlaceError> for Problem {
     fn from(error: PlaceError) -> Self {
@@ -82,8 +75,17 @@ impl From<CancelError> for Problem {
         match error {
             CancelError::NoOrder(_) => Self::of(&ORDER_NOT_FOUND, error),
             CancelError::TooLate(_) => Self::of(&ORDER_SHIPPED, error),
-            CancelError::Store(_) | CancelError::Save(_) => Self::unavailable(&error, RETRY_AFTER),
-            CancelError::Advance(_) => Self::internal(&error),
+            CancelError::Store(_) | CancelError::Save(_) | CancelError::Advance(_) => failed(&error),
         }
     }
+}
+
+/// What became of a query.
+pub(crate) fn store(error: sqlx::Error) -> Problem {
+    failed(&error)
+}
+
+/// The database is away or busy, or the fault is ours.
+pub(crate) fn failed(error: &(dyn Error + 'static)) -> Problem {
+    if is_away(error) { Problem::unavailable(error, RETRY_AFTER) } else { Problem::internal(error) }
 }

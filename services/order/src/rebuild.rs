@@ -14,7 +14,7 @@ use web::{
     problem::Problem,
 };
 
-use crate::{App, http, order::Order, store};
+use crate::{App, order::Order, problem, store};
 
 /// Streams in one transaction.
 const PAGE: i64 = 1_000;
@@ -63,7 +63,7 @@ pub(crate) async fn orders(
     let after = after.map_or(Uuid::nil(), OrderId::as_uuid);
     // A client that hangs up must not leave a transaction open.
     let rebuilt = to_its_end(async move { rebuild(&app, after).await }).await;
-    let rebuilt = rebuilt.map_err(|error| http::unavailable(&error))?;
+    let rebuilt = rebuilt.map_err(problem::store)?;
     if !rebuilt.differed.is_empty() || !rebuilt.broken.is_empty() {
         let (differed, broken) = (rebuilt.differed.len(), rebuilt.broken.len());
         tracing::warn!(

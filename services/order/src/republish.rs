@@ -13,7 +13,7 @@ use web::{
     problem::Problem,
 };
 
-use crate::{App, http, store};
+use crate::{App, http, problem, store};
 
 /// What was sent again.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,7 +34,7 @@ pub(crate) async fn order(
     Path(id): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
     // A client that hangs up must not leave a transaction open.
-    let sent = to_its_end(async move { events(&app, id).await }).await.map_err(|error| http::unavailable(&error))?;
+    let sent = to_its_end(async move { events(&app, id).await }).await.map_err(problem::store)?;
     let messages = sent.ok_or_else(|| http::not_found(id))?;
     tracing::info!(order.id = %id, messages, "an operator has the events of an order sent again");
     Ok((StatusCode::ACCEPTED, Json(Republished { messages })))

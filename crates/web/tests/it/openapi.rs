@@ -7,6 +7,11 @@ use web::{extract::Json, openapi, page::List};
 
 use crate::call;
 
+web::problem_types! {
+    /// There are no more.
+    pub(crate) NO_NUMBER = "no_number", NOT_FOUND, "There is no such number";
+}
+
 /// Lists numbers.
 #[utoipa::path(get, path = "/numbers", responses((status = 200, description = "Numbers.", body = List<u32>)))]
 async fn numbers() -> Json<List<u32>> {
@@ -14,7 +19,7 @@ async fn numbers() -> Json<List<u32>> {
 }
 
 fn router() -> Router {
-    let (router, document) = openapi::split(openapi::api("Numbers", "For a test.").routes(routes!(numbers)));
+    let (router, document) = openapi::split(openapi::api("Numbers", "For a test.", ALL).routes(routes!(numbers)));
     router.merge(openapi::routes(document))
 }
 
@@ -33,6 +38,14 @@ async fn what_is_routed_is_described_and_may_answer_with_a_problem() {
         assert!(schema["required"].as_array().unwrap().contains(&member.into()), "{member}: {schema}");
     }
     assert!(!schema["required"].as_array().unwrap().contains(&"errors".into()), "{schema}");
+    assert_eq!(schema["properties"]["code"]["$ref"], "#/components/schemas/ProblemCode");
+    let codes = description["components"]["schemas"]["ProblemCode"]["enum"].as_array().unwrap();
+    for code in ["no_number", "internal", "rate_limited"] {
+        assert!(codes.contains(&code.into()), "{code}: {codes:?}");
+    }
+    let headers = &description["components"]["responses"]["Problem"]["headers"];
+    assert_eq!(headers["Retry-After"]["schema"]["type"], "integer");
+    assert_eq!(headers["WWW-Authenticate"]["schema"]["type"], "string");
     assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }
 

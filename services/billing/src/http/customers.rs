@@ -5,11 +5,11 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
 use contracts::CustomerId;
+use service::tasks::to_its_end;
 use web::access::Principal;
 use web::condition::Condition;
 use web::extract::{Json, Path};
 use web::problem::Problem;
-use web::trace::carried;
 
 use super::Api;
 use crate::customer::Customer;
@@ -39,12 +39,12 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     require(principal, id)?;
     let customer = customer.check().map_err(problem::invalid_customer)?;
-    // In a task of its own: a client that hangs up must not leave a transaction open.
-    let put = api.work.clone().spawn(carried(async move {
+    // A client that hangs up must not leave a transaction open.
+    let put = to_its_end(async move {
         let put = customers::put(&api.pool, id, &customer, &condition, api.clock.now()).await;
         (put, customer)
-    }));
-    let (put, customer) = put.await.map_err(|error| Problem::internal(&error))?;
+    });
+    let (put, customer) = put.await;
     let tag = customer.tag();
     match put.map_err(problem::store)? {
         Put::New => {
@@ -73,7 +73,7 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     require(principal, id)?;
     let customer = customers::find(&api.pool, id).await.map_err(problem::store)?;
-    let customer = customer.ok_or_else(|| problem::unknown_customer(id))?;
+    let customer = customer.ok_or_else(|| problem::customer_not_found(id))?;
     Ok(condition.show(&customer.tag(), Json(customer)))
 }
 
@@ -90,9 +90,9 @@ pub(super) async fn erase(
     Path(id): Path<CustomerId>,
 ) -> Result<StatusCode, Problem> {
     require(principal, id)?;
-    // In a task of its own: a client that hangs up must not leave a lock.
-    let erased = api.work.clone().spawn(carried(async move { customers::erase(&api.pool, id).await }));
-    match erased.await.map_err(|error| Problem::internal(&error))?.map_err(problem::store)? {
+    // A client that hangs up must not leave a lock.
+    let erased = to_its_end(async move { customers::erase(&api.pool, id).await }).await;
+    match erased.map_err(problem::store)? {
         Erased::Now => {
             tracing::info!(customer.id = %id, "Name and address of a customer were erased.");
             Ok(StatusCode::NO_CONTENT)
@@ -107,6 +107,6 @@ fn require(principal: Principal, id: CustomerId) -> Result<(), Problem> {
     match principal {
         Principal::Operator => Ok(()),
         Principal::Customer(own) if own == id => Ok(()),
-        Principal::Customer(_) => Err(problem::unknown_customer(id)),
+        Principal::Customer(_) => Err(problem::customer_not_found(id)),
     }
 }

@@ -57,7 +57,8 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let stored = invoices::find(&api.pool, number).await.map_err(problem::store)?;
-    let stored = stored.filter(|stored| may_see(principal, stored)).ok_or_else(|| problem::unknown_invoice(number))?;
+    let stored =
+        stored.filter(|stored| may_see(principal, stored)).ok_or_else(|| problem::invoice_not_found(number))?;
     let wants_page = wants_page(&headers);
     // The tag of the JSON is the hash of its bytes; the page is another form, so it has another tag.
     let tag = format!("\"{}{}\"", hexadecimal(&stored.hash), if wants_page { "-page" } else { "" });
@@ -92,7 +93,7 @@ pub(super) async fn list(
         Principal::Operator => true,
         Principal::Customer(customer) => stored.payment.is_of(customer),
     });
-    visible.ok_or_else(|| problem::unknown_payment(order))?;
+    visible.ok_or_else(|| problem::payment_not_found(order))?;
     let stored = invoices::list(&api.pool, order).await.map_err(problem::store)?;
     let views: Result<Vec<View>, Problem> = stored.iter().map(View::of).collect();
     Ok(Json(Invoices { invoices: views? }))

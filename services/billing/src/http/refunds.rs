@@ -8,13 +8,13 @@ use contracts::vat::Taxed;
 use contracts::{Money, OrderId};
 use serde::{Deserialize, Serialize};
 use service::crash_point;
+use service::tasks::to_its_end;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use web::access::Operator;
 use web::extract::{IdempotencyKey, Json, Path};
 use web::openapi;
 use web::problem::Problem;
-use web::trace::carried;
 
 use super::Api;
 use crate::changes::Changes;
@@ -50,9 +50,18 @@ struct View {
     number: u32,
     amount: Money,
     taxes: Vec<Taxed>,
-    state: &'static str,
+    #[schema(inline)]
+    state: StateView,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum StateView {
+    Open,
+    Refunded,
+    Refused,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,10 +86,8 @@ pub(super) async fn request(
     key: IdempotencyKey,
     Json(request): Json<Request>,
 ) -> Result<Response, Problem> {
-    // In a task of its own: a client that hangs up must not leave a transaction open.
-    let taken_in =
-        api.work.clone().spawn(carried(async move { take_in(&api, order, key.as_str(), request.amount).await }));
-    let requested = taken_in.await.map_err(|error| Problem::internal(&error))??;
+    // A client that hangs up must not leave a transaction open.
+    let requested = to_its_end(async move { take_in(&api, order, key.as_str(), request.amount).await }).await?;
     let accepted = |Refund { number, amount, .. }: Refund| {
         let location = format!("/v1/payments/{order}/refunds");
         (StatusCode::ACCEPTED, [(LOCATION, location)], Json(Accepted { order, number, amount }))
@@ -95,7 +102,7 @@ async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<
     let mut tx = api.pool.begin().await.map_err(problem::store)?;
     let locked = payments::lock(&mut tx, [order]).await.map_err(problem::store)?;
     let payment = locked.get(&order).filter(|payment| !payment.commands.is_empty());
-    let payment = payment.ok_or_else(|| problem::unknown_payment(order))?;
+    let payment = payment.ok_or_else(|| problem::payment_not_found(order))?;
     let invoiced = invoices::is_issued(&mut *tx, order).await.map_err(problem::store)?;
     let refund = match Refund::request(payment, invoiced, key, amount).map_err(|error| problem::refund(&error))? {
         known @ Requested::Known(_) => return Ok(known),
@@ -123,7 +130,7 @@ pub(super) async fn list(
     _: Operator,
     Path(order): Path<OrderId>,
 ) -> Result<Json<impl Serialize>, Problem> {
-    payments::find(&api.pool, order).await.map_err(problem::store)?.ok_or_else(|| problem::unknown_payment(order))?;
+    payments::find(&api.pool, order).await.map_err(problem::store)?.ok_or_else(|| problem::payment_not_found(order))?;
     let refunds = refunds::of_orders(&api.pool, &[order]).await.map_err(problem::store)?;
     Ok(Json(Refunds { refunds: refunds.into_iter().map(View::from).collect() }))
 }
@@ -132,9 +139,9 @@ impl From<Refund> for View {
     fn from(refund: Refund) -> Self {
         let Refund { number, amount, taxes, state, .. } = refund;
         let (state, decline_code) = match state {
-            RefundState::Open => ("open", None),
-            RefundState::Refunded => ("refunded", None),
-            RefundState::Refused { decline_code } => ("refused", Some(decline_code)),
+            RefundState::Open => (StateView::Open, None),
+            RefundState::Refunded => (StateView::Refunded, None),
+            RefundState::Refused { decline_code } => (StateView::Refused, Some(decline_code)),
         };
         Self { number, amount, taxes, state, decline_code }
     }

@@ -9,11 +9,11 @@ use messaging::Outgoing;
 use messaging::postgres::outbox;
 use serde::Serialize;
 use service::message::outgoing;
+use service::tasks::to_its_end;
 use utoipa::ToSchema;
 use web::access::Operator;
 use web::extract::{Json, Path};
 use web::problem::Problem;
-use web::trace::carried;
 
 use super::Api;
 use crate::problem;
@@ -37,9 +37,8 @@ pub(super) async fn payment(
     _: Operator,
     Path(order): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
-    // In a task of its own: a client that hangs up must not leave a transaction open.
-    let sent = api.work.clone().spawn(carried(async move { answers(&api, order).await }));
-    let messages = sent.await.map_err(|error| Problem::internal(&error))??;
+    // A client that hangs up must not leave a transaction open.
+    let messages = to_its_end(async move { answers(&api, order).await }).await?;
     tracing::info!(order.id = %order, messages, "An operator has the answers about a payment sent again.");
     Ok((StatusCode::ACCEPTED, Json(Republished { messages })))
 }
@@ -48,7 +47,7 @@ async fn answers(api: &Api, order: OrderId) -> Result<usize, Problem> {
     let mut tx = api.pool.begin().await.map_err(problem::store)?;
     let locked = payments::lock(&mut tx, [order]).await.map_err(problem::store)?;
     let payment = locked.get(&order).filter(|payment| !payment.commands.is_empty());
-    let payment = payment.ok_or_else(|| problem::unknown_payment(order))?;
+    let payment = payment.ok_or_else(|| problem::payment_not_found(order))?;
     let answers: Vec<Outgoing> = payment.answers().iter().map(outgoing).collect();
     outbox::put(&mut tx, &answers).await.map_err(problem::store)?;
     tx.commit().await.map_err(problem::store)?;

@@ -147,13 +147,8 @@ pub(crate) enum Erased {
     },
 }
 
-/// Whether what was to be locked was not had in time (SQLSTATE 55P03).
-pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"))
-}
-
 /// Forgets who `id` is, unless an invoice may still have to say so. Fails if another transaction looks at customers for
-/// longer than the lock is waited for: see [`is_busy`].
+/// longer than the lock is waited for.
 pub(crate) async fn erase(pool: &PgPool, id: CustomerId) -> sqlx::Result<Erased> {
     let mut tx = pool.begin().await?;
     // No transaction that has found the customer is open now, so each of their payments can be seen. Erasures are few;

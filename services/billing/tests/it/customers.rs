@@ -81,7 +81,7 @@ async fn a_customer_is_put_shown_and_forgotten_by_themselves_or_an_operator() {
     let id = CustomerId::mint();
     let (own, stranger) = (Some(Principal::Customer(id)), Some(Principal::Customer(CustomerId::mint())));
     let path = format!("/v1/customers/{id}");
-    assert_eq!(client.get(&path, own).await.1["code"], json!("unknown_customer"));
+    assert_eq!(client.get(&path, own).await.1["code"], json!("customer_not_found"));
     assert_eq!(put(&client, id, &ada(), own).await, (201, ada()));
     assert_eq!(put(&client, id, &ada(), OPERATOR).await, (200, ada()), "the same again");
     let mut moved = ada();

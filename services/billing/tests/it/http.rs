@@ -9,11 +9,11 @@ use axum::http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use billing::http::Api;
+use billing::state::State;
 use billing::webhook::Webhooks;
 use contracts::{CustomerId, OrderId};
 use serde_json::{Value, json};
 use service::clock::Clock;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use web::access::{Principal, Signer, Verifier, generate_keys};
 use web::gate::Gate;
@@ -41,7 +41,6 @@ impl Client {
             desk: bench.desk.clone(),
             clock: Clock::system(),
             webhooks: Some(Webhooks::new(SECRET).unwrap()),
-            work: TaskTracker::new(),
         });
         let router = web::serve::guarded(router, Gate::default());
         Self { router, signer: Signer::from_pem(&private).unwrap(), private_pem: private }
@@ -108,12 +107,12 @@ async fn a_payment_is_shown_to_operators_and_to_its_own_customer() {
     let operator = Some(Principal::Operator);
     for (path, principal, status, code) in [
         (own.as_str(), None, 401, json!("unauthenticated")),
-        (&own, stranger, 404, json!("unknown_payment")),
+        (&own, stranger, 404, json!("payment_not_found")),
         (&own, customer, 200, Value::Null),
         (&own, operator, 200, Value::Null),
         (&unknown, None, 401, json!("unauthenticated")),
-        (&unknown, customer, 404, json!("unknown_payment")),
-        (&unknown, operator, 404, json!("unknown_payment")),
+        (&unknown, customer, 404, json!("payment_not_found")),
+        (&unknown, operator, 404, json!("payment_not_found")),
         ("/v1/payments/nonsense", operator, 400, json!("invalid_path")),
         ("/v1/ledger/accounts", None, 401, json!("unauthenticated")),
         ("/v1/ledger/accounts", customer, 403, json!("forbidden")),
@@ -191,4 +190,18 @@ async fn the_trial_balance_adds_up() {
         let path = format!("/v1/ledger/accounts?{nonsense}");
         assert_eq!(client.get(&path, Some(Principal::Operator)).await.0, 400, "{nonsense}");
     }
+}
+
+/// Also the codes of problems: those of this API, and those every API has.
+#[tokio::test]
+async fn fixed_sets_of_words_are_said_in_the_description() {
+    let client = Client::of(&Bench::start(HANDED_OVER_ONLY).await);
+    let (_, description) = client.get("/openapi.json", None).await;
+    let schemas = &description["components"]["schemas"];
+    let states = State::ALL.map(State::name);
+    assert_eq!(schemas["Payment"]["properties"]["state"]["enum"], json!(states));
+    assert_eq!(schemas["Command"]["properties"]["progress"]["enum"], json!(["waiting", "in_work", "answered"]));
+    assert_eq!(schemas["Refund"]["properties"]["state"]["enum"], json!(["open", "refunded", "refused"]));
+    let codes = schemas["ProblemCode"]["enum"].as_array().unwrap();
+    assert!(["payment_not_found", "invalid_refund", "overloaded"].iter().all(|code| codes.contains(&json!(code))));
 }

@@ -233,13 +233,13 @@ async fn an_invoice_is_shown_to_its_customer_byte_for_byte_or_as_a_page() {
     let list = format!("/v1/orders/{}/invoices", order.id);
     for (path, principal, status, code) in [
         ("/v1/invoices/INV-1", None, 401, json!("unauthenticated")),
-        ("/v1/invoices/INV-1", stranger, 404, json!("unknown_invoice")),
+        ("/v1/invoices/INV-1", stranger, 404, json!("invoice_not_found")),
         ("/v1/invoices/INV-1", own, 200, Value::Null),
-        ("/v1/invoices/INV-2", OPERATOR, 404, json!("unknown_invoice")),
-        ("/v1/invoices/CN-1", own, 404, json!("unknown_invoice")),
+        ("/v1/invoices/INV-2", OPERATOR, 404, json!("invoice_not_found")),
+        ("/v1/invoices/CN-1", own, 404, json!("invoice_not_found")),
         ("/v1/invoices/nonsense", own, 400, json!("invalid_path")),
         (&list, None, 401, json!("unauthenticated")),
-        (&list, stranger, 404, json!("unknown_payment")),
+        (&list, stranger, 404, json!("payment_not_found")),
         (&list, own, 200, Value::Null),
     ] {
         let (found, body) = client.get(path, principal).await;

@@ -27,7 +27,8 @@ use crate::{
 #[schema(as = Hold)]
 pub(super) struct HoldView {
     order: OrderId,
-    state: &'static str,
+    #[schema(inline)]
+    state: StateView,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<StockRefusal>,
     lines: Vec<StockLine>,
@@ -42,10 +43,32 @@ pub(super) struct HoldView {
 #[schema(as = Command)]
 struct CommandView {
     id: CommandId,
-    answer: &'static str,
+    #[schema(inline)]
+    answer: AnswerView,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<StockRefusal>,
     at: Timestamp,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum StateView {
+    Open,
+    Allocated,
+    Shipped,
+    Released,
+    Refused,
+    Tombstone,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum AnswerView {
+    Held,
+    Refused,
+    Released,
+    Reclaimed,
+    ReclaimRefused,
 }
 
 /// The hold of one order.
@@ -61,23 +84,22 @@ pub(super) async fn show(
     Path(order): Path<OrderId>,
 ) -> Result<Json<HoldView>, Problem> {
     let hold = store::hold::find(&app.db, order).await.map_err(problem::store)?;
-    hold.map(|hold| Json(hold.into())).ok_or_else(|| problem::unknown_order(order))
+    hold.map(|hold| Json(hold.into())).ok_or_else(|| problem::order_not_found(order))
 }
 
 impl From<Hold> for HoldView {
     fn from(hold: Hold) -> Self {
         let Hold { order, state, lines, picks, commands, late_cleanup: _, at } = hold;
-        let name = state.name();
-        let reason = match state {
-            HoldState::Refused(reason) => Some(reason),
-            HoldState::Open
-            | HoldState::Allocated
-            | HoldState::Shipped
-            | HoldState::Released
-            | HoldState::Tombstone => None,
+        let (state, reason) = match state {
+            HoldState::Open => (StateView::Open, None),
+            HoldState::Allocated => (StateView::Allocated, None),
+            HoldState::Shipped => (StateView::Shipped, None),
+            HoldState::Released => (StateView::Released, None),
+            HoldState::Refused(reason) => (StateView::Refused, Some(reason)),
+            HoldState::Tombstone => (StateView::Tombstone, None),
         };
         let commands = commands.into_iter().map(CommandView::from).collect();
-        Self { order, state: name, reason, lines, picks, commands, at }
+        Self { order, state, reason, lines, picks, commands, at }
     }
 }
 
@@ -85,11 +107,11 @@ impl From<Answered> for CommandView {
     fn from(answered: Answered) -> Self {
         let Answered { command: id, answer, at } = answered;
         let (answer, reason) = match answer {
-            Answer::Held => ("held", None),
-            Answer::Refused(reason) => ("refused", Some(reason)),
-            Answer::Released => ("released", None),
-            Answer::Reclaimed => ("reclaimed", None),
-            Answer::ReclaimRefused => ("reclaim_refused", None),
+            Answer::Held => (AnswerView::Held, None),
+            Answer::Refused(reason) => (AnswerView::Refused, Some(reason)),
+            Answer::Released => (AnswerView::Released, None),
+            Answer::Reclaimed => (AnswerView::Reclaimed, None),
+            Answer::ReclaimRefused => (AnswerView::ReclaimRefused, None),
         };
         Self { id, answer, reason, at }
     }

@@ -126,7 +126,7 @@ pub(super) async fn show(
     Path(sku): Path<Sku>,
 ) -> Result<Response, Problem> {
     let product = store::product::find(&app.db, &sku).await.map_err(problem::store)?;
-    let product = product.ok_or_else(|| problem::unknown_sku(&sku))?;
+    let product = product.ok_or_else(|| problem::product_not_found(&sku))?;
     Ok(condition.show(&product.tag(), Json(ProductView::from(product))))
 }
 

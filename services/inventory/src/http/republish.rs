@@ -33,7 +33,7 @@ pub(super) async fn hold(
     Operator: Operator,
     Path(order): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
-    again(app, Of::Hold(order)).await?.ok_or_else(|| problem::unknown_order(order))
+    again(app, Of::Hold(order)).await?.ok_or_else(|| problem::order_not_found(order))
 }
 
 /// Sends a product again.
@@ -48,7 +48,7 @@ pub(super) async fn product(
     Operator: Operator,
     Path(sku): Path<Sku>,
 ) -> Result<impl IntoResponse, Problem> {
-    again(app, Of::Product(sku.clone())).await?.ok_or_else(|| problem::unknown_sku(&sku))
+    again(app, Of::Product(sku.clone())).await?.ok_or_else(|| problem::product_not_found(&sku))
 }
 
 async fn again(app: App, of: Of) -> Result<Option<impl IntoResponse>, Problem> {

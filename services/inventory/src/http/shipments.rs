@@ -55,7 +55,9 @@ pub(super) struct ShipmentView {
         "order": "019aa4c0-6d3a-7c41-8b6e-2f9d3f1c0a01", "warehouse": "HAMBURG",
         "lines": [{ "sku": "MUG-BLUE-01", "quantity": 2 }]
     })),
-    responses((status = 201, description = "They have left.", body = ShipmentView))
+    responses((status = 201, description = "They have left.", body = ShipmentView,
+               headers(("Idempotency-Replayed" = String,
+                        description = "`true` if this is the answer of an earlier request."))))
 )]
 pub(super) async fn ship(
     State(app): State<App>,

@@ -89,7 +89,7 @@ pub(super) async fn show(
     Query(AsOf { as_of }): Query<AsOf>,
 ) -> Result<Json<StockView>, Problem> {
     let now = store::stock::levels(&app.db, &sku).await.map_err(problem::store)?;
-    let now = now.ok_or_else(|| problem::unknown_sku(&sku))?;
+    let now = now.ok_or_else(|| problem::product_not_found(&sku))?;
     let levels = match as_of {
         Some(as_of) if as_of < now.at => {
             store::movement::levels_at(&app.db, &sku, as_of).await.map_err(problem::store)?
@@ -105,7 +105,9 @@ pub(super) async fn show(
     path = "/v1/stock/{sku}/receipts",
     params(("sku" = Sku, Path, description = "The product."), IdempotencyKey),
     request_body(content = ReceivePieces, example = json!({ "warehouse": "HAMBURG", "pieces": 100 })),
-    responses((status = 201, description = "They are in stock.", body = ReceiptView))
+    responses((status = 201, description = "They are in stock.", body = ReceiptView,
+               headers(("Idempotency-Replayed" = String,
+                        description = "`true` if this is the answer of an earlier request."))))
 )]
 pub(super) async fn receive(
     State(app): State<App>,

@@ -64,7 +64,7 @@ async fn an_unknown_sku_does_not_sink_the_receipts_beside_it() {
     let world = World::with_stock(&[("MUG", 0)]).await;
     let (known, unknown) = tokio::join!(world.receipt("MUG", "r-1", 3), world.receipt("NONE", "r-2", 3));
     assert_eq!((known.0, unknown.0), (StatusCode::CREATED, StatusCode::NOT_FOUND));
-    assert_eq!(unknown.1["code"], "unknown_sku");
+    assert_eq!(unknown.1["code"], "product_not_found");
     assert_eq!((world.level("MUG").await, world.count("movement").await), ((3, 0), 1));
     // The key was not taken by what did not happen.
     world.product("NONE").await;

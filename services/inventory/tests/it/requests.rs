@@ -118,7 +118,7 @@ async fn a_shipment_that_cannot_be_is_refused() {
         (with(json!({ "lines": many })), 422, "invalid_body"),
         (with(json!({ "lines": line(json!(0)) })), 422, "invalid_body"),
         (with(json!({ "lines": line(json!("1")) })), 422, "invalid_body"),
-        (with(json!({})), 404, "unknown_order"),
+        (with(json!({})), 404, "order_not_found"),
     ];
     for (body, status, code) in table {
         let answer = world.send(Who::Operator, Method::POST, "/v1/shipments", &body, Some("key")).await;
@@ -133,10 +133,10 @@ async fn a_shipment_that_cannot_be_is_refused() {
 async fn what_is_not_there_is_not_found() {
     let world = World::new().await;
     let order = OrderId::mint();
-    refused(&world.get(Who::Nobody, "/v1/products/NONE").await, 404, "unknown_sku", "product");
-    refused(&world.get(Who::Customer, "/v1/stock/NONE").await, 404, "unknown_sku", "stock");
-    refused(&world.get(Who::Operator, &format!("/v1/holds/{order}")).await, 404, "unknown_order", "hold");
-    refused(&world.receipt("NONE", "key", 1).await, 404, "unknown_sku", "receipt");
+    refused(&world.get(Who::Nobody, "/v1/products/NONE").await, 404, "product_not_found", "product");
+    refused(&world.get(Who::Customer, "/v1/stock/NONE").await, 404, "product_not_found", "stock");
+    refused(&world.get(Who::Operator, &format!("/v1/holds/{order}")).await, 404, "order_not_found", "hold");
+    refused(&world.receipt("NONE", "key", 1).await, 404, "product_not_found", "receipt");
 }
 
 #[tokio::test]
@@ -160,6 +160,19 @@ async fn an_address_that_cannot_be_is_refused() {
     for (path, code) in table {
         refused(&world.get(Who::Operator, path).await, 400, code, path);
     }
+}
+
+/// Also the codes of problems: those of this API, and those every API has.
+#[tokio::test]
+async fn fixed_sets_of_words_are_said_in_the_description() {
+    let (_, description) = World::new().await.get(Who::Nobody, "/openapi.json").await;
+    let schemas = &description["components"]["schemas"];
+    let states = json!(["open", "allocated", "shipped", "released", "refused", "tombstone"]);
+    assert_eq!(schemas["Hold"]["properties"]["state"]["enum"], states);
+    let answers = json!(["held", "refused", "released", "reclaimed", "reclaim_refused"]);
+    assert_eq!(schemas["Command"]["properties"]["answer"]["enum"], answers);
+    let codes = schemas["ProblemCode"]["enum"].as_array().unwrap();
+    assert!(["product_not_found", "released", "overloaded"].iter().all(|code| codes.contains(&json!(code))));
 }
 
 fn refused((status, body): &(StatusCode, Value), expected: u16, code: &str, what: &str) {

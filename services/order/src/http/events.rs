@@ -12,9 +12,9 @@ use web::{
     problem::Problem,
 };
 
-use super::{find, unavailable};
+use super::find;
 use crate::{
-    App, store,
+    App, problem, store,
     store::history::Logs,
     timeline::{Cursor, Entry, What, timeline},
 };
@@ -57,9 +57,9 @@ pub(super) async fn list(
     Path(id): Path<OrderId>,
 ) -> Result<Json<List<EntryView>>, Problem> {
     find(&app, &principal, id).await?;
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
-    let events = store::orders::events(&mut conn, id).await.map_err(|error| unavailable(&error))?;
-    let logs = store::history::logs(&mut conn, id).await.map_err(|error| unavailable(&error))?;
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
+    let events = store::orders::events(&mut conn, id).await.map_err(problem::store)?;
+    let logs = store::history::logs(&mut conn, id).await.map_err(problem::store)?;
     let Logs { checkout, cancellation } = logs;
     let (page, next_cursor) = cursor.page(timeline(events, checkout, cancellation), limit.get());
     let (data, has_more) = (page.into_iter().map(EntryView::from).collect(), next_cursor.is_some());

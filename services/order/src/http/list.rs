@@ -14,8 +14,13 @@ use web::{
     problem::Problem,
 };
 
-use super::unavailable;
-use crate::{App, order::Order, reference::Reference, store};
+use crate::{
+    App,
+    order::{Order, StatusName},
+    problem,
+    reference::Reference,
+    store,
+};
 
 /// Which part of the list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -33,17 +38,6 @@ pub(super) struct Page {
     status: Option<StatusName>,
 }
 
-/// Where an order stands.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum StatusName {
-    Pending,
-    Confirmed,
-    PartlyShipped,
-    Shipped,
-    Cancelled,
-}
-
 /// An order in a list: what is in it, and what happened to it, is shown at its own address.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OrderSummary {
@@ -53,7 +47,7 @@ pub(super) struct OrderSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<Reference>,
     version: u32,
-    status: &'static str,
+    status: StatusName,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<CancelReason>,
     total: Money,
@@ -74,16 +68,16 @@ pub(super) async fn orders(
     Query(Page { limit, cursor, status }): Query<Page>,
 ) -> Result<Json<List<OrderSummary>>, Problem> {
     let (before, status) = (cursor.map(|Cursor(id)| id), status.map(StatusName::as_str));
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
     let found = match principal {
         Principal::Customer(customer) => {
             store::orders::of_customer(&mut conn, customer, status, before, limit.and_one()).await
         }
         Principal::Operator => store::orders::of_everybody(&mut conn, status, before, limit.and_one()).await,
     };
-    let found = found.map_err(|error| unavailable(&error))?;
+    let found = found.map_err(problem::store)?;
     let ids: Vec<OrderId> = found.iter().map(|order| order.id).collect();
-    let named = store::references::of_orders(&mut conn, &ids).await.map_err(|error| unavailable(&error))?;
+    let named = store::references::of_orders(&mut conn, &ids).await.map_err(problem::store)?;
     let mut named: HashMap<OrderId, Reference> = named.into_iter().collect();
     Ok(Json(List::of(
         found,
@@ -96,18 +90,6 @@ pub(super) async fn orders(
     )))
 }
 
-impl StatusName {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-            Self::PartlyShipped => "partly_shipped",
-            Self::Shipped => "shipped",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 impl OrderSummary {
     fn of(order: Order, reference: Option<Reference>) -> Self {
         Self {
@@ -115,7 +97,7 @@ impl OrderSummary {
             customer: order.customer,
             reference,
             version: order.version,
-            status: order.status.as_str(),
+            status: order.status.name(),
             cancel_reason: order.status.cancel_reason().cloned(),
             total: order.total,
             placed_at: order.placed_at,

@@ -6,11 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use web::problem::Problem;
 
-use super::{not_found, unavailable};
+use super::not_found;
 use crate::{
     App,
     history::{self, Moment},
-    order::{Order, Status},
+    order::{Order, Status, StatusName},
+    problem,
     reference::Reference,
     store,
 };
@@ -24,7 +25,7 @@ pub(super) struct OrderView {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<Reference>,
     version: u32,
-    status: &'static str,
+    status: StatusName,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<CancelReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,8 +57,8 @@ pub(super) async fn now(app: &App, order: Order) -> Result<OrderView, Problem> {
 
 /// The order as it was at `moment`.
 pub(super) async fn at(app: &App, id: OrderId, moment: Moment) -> Result<OrderView, Problem> {
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
-    let events = store::orders::events(&mut conn, id).await.map_err(|error| unavailable(&error))?;
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
+    let events = store::orders::events(&mut conn, id).await.map_err(problem::store)?;
     drop(conn);
     let order =
         history::at(&events, moment).map_err(|error| Problem::internal(&error))?.ok_or_else(|| not_found(id))?;
@@ -71,8 +72,8 @@ pub(super) async fn at(app: &App, id: OrderId, moment: Moment) -> Result<OrderVi
 }
 
 async fn reference(app: &App, id: OrderId) -> Result<Option<Reference>, Problem> {
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
-    let named = store::references::of_orders(&mut conn, &[id]).await.map_err(|error| unavailable(&error))?;
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
+    let named = store::references::of_orders(&mut conn, &[id]).await.map_err(problem::store)?;
     Ok(named.into_iter().next().map(|(_, reference)| reference))
 }
 
@@ -81,8 +82,8 @@ async fn requested_at(app: &App, order: &Order) -> Result<Option<Timestamp>, Pro
     if matches!(order.status, Status::Cancelled(_)) || order.cancellation_refused {
         return Ok(None);
     }
-    let mut conn = app.db.acquire().await.map_err(|error| unavailable(&error))?;
-    store::history::cancel_requested_at(&mut conn, order.id).await.map_err(|error| unavailable(&error))
+    let mut conn = app.db.acquire().await.map_err(problem::store)?;
+    store::history::cancel_requested_at(&mut conn, order.id).await.map_err(problem::store)
 }
 
 impl OrderView {
@@ -97,7 +98,7 @@ impl OrderView {
             id: order.id,
             reference,
             version: order.version,
-            status: order.status.as_str(),
+            status: order.status.name(),
             cancel_reason: order.status.cancel_reason().cloned(),
             cancellation,
             lines: order.lines,

@@ -45,7 +45,7 @@ pub(crate) async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Res
 /// Writes back orders that have changed.
 pub(crate) async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id.as_uuid()).collect();
-    let statuses: Vec<&str> = orders.iter().map(|order| order.status.as_str()).collect();
+    let statuses: Vec<&str> = orders.iter().map(|order| order.status.name().as_str()).collect();
     let reasons: Vec<Option<String>> = orders.iter().map(|order| order.status.cancel_reason().map(json)).collect();
     let shipments: Vec<String> = orders.iter().map(|order| json(&order.shipments)).collect();
     let refused: Vec<bool> = orders.iter().map(|order| order.cancellation_refused).collect();

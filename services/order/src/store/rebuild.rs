@@ -50,7 +50,7 @@ pub(crate) async fn events(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<
 pub(crate) async fn put(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<Vec<OrderId>> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id.as_uuid()).collect();
     let customers: Vec<Uuid> = orders.iter().map(|order| order.customer.as_uuid()).collect();
-    let statuses: Vec<&str> = orders.iter().map(|order| order.status.as_str()).collect();
+    let statuses: Vec<&str> = orders.iter().map(|order| order.status.name().as_str()).collect();
     let reasons: Vec<Option<String>> = orders.iter().map(|order| order.status.cancel_reason().map(json)).collect();
     let versions: Vec<i32> = orders.iter().map(|order| int(order.version)).collect::<sqlx::Result<_>>()?;
     let lines: Vec<String> = orders.iter().map(|order| json(&order.lines)).collect();

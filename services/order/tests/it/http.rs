@@ -174,6 +174,25 @@ async fn a_key_a_content_type_and_a_customer_are_needed() {
     assert_eq!(bench.call(anonymous).await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// Only the first is worth asking again.
+#[tokio::test]
+async fn a_database_that_is_away_is_told_from_what_is_our_fault() {
+    let bench = bench().await;
+    let order = bench.order().await.order;
+    let show = async || {
+        let request = bench.request(&Principal::Customer(bench.customer), &format!("/v1/orders/{order}"));
+        bench.call(request.body(Body::empty()).unwrap()).await
+    };
+    sqlx::raw_sql("update orders set lines = '7'").execute(bench.db()).await.unwrap();
+    let answer = show().await;
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (500, &json!("internal")));
+    assert!(!answer.headers.contains_key("retry-after"));
+    bench.db().close().await;
+    let answer = show().await;
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("unavailable")));
+    assert_eq!(answer.headers["retry-after"], "1");
+}
+
 /// `Prefer: wait` answers with the settled order, and as soon as it has settled.
 #[tokio::test]
 async fn a_client_may_wait_for_its_order_to_settle() {
@@ -207,4 +226,19 @@ async fn a_client_may_wait_for_its_order_to_settle() {
     assert_eq!((&answer.body["status"], &answer.body["version"]), (&json!("cancelled"), &json!(2)));
     assert_eq!(answer.body["cancel_reason"], json!({ "code": "timed_out" }));
     assert_eq!(answer.headers["preference-applied"], "wait=20");
+}
+
+/// Also the codes of problems: those of this API, and those every API has.
+#[tokio::test]
+async fn fixed_sets_of_words_are_said_in_the_description() {
+    let bench = bench().await;
+    let schemas = bench.call(Request::get("/openapi.json").body(Body::empty()).unwrap()).await.body;
+    let schemas = &schemas["components"]["schemas"];
+    let statuses = json!(["pending", "confirmed", "partly_shipped", "shipped", "cancelled"]);
+    assert_eq!(schemas["OrderStatus"]["enum"], statuses);
+    for schema in ["Order", "OrderSummary", "Accepted"] {
+        assert_eq!(schemas[schema]["properties"]["status"]["$ref"], "#/components/schemas/OrderStatus", "{schema}");
+    }
+    let codes = schemas["ProblemCode"]["enum"].as_array().unwrap();
+    assert!(["order_not_found", "price_changed", "overloaded"].iter().all(|code| codes.contains(&json!(code))));
 }
