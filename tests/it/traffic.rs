@@ -37,6 +37,9 @@ const MIX: [(usize, u32, &str, &str); 9] = [
 /// No product of these tests has more than 9,999 pieces.
 const MORE_THAN_THERE_IS: u32 = 10_000;
 
+/// At most so many orders are open at once as come in this time; more would only measure how slow the machine is. It is
+/// far below the 30 s after which a saga gives up.
+const OPEN_AT_ONCE: Duration = Duration::from_secs(4);
 /// When it is looked again whether enough orders have ended.
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long he looks who does not find the database.
@@ -44,9 +47,6 @@ const LOOKS_FOR: Duration = Duration::from_millis(500);
 
 /// How long a customer waits for an answer before he asks again, with the same key, at another process if there is one.
 const CUSTOMERS_PATIENCE: Duration = Duration::from_secs(5);
-/// At most so many orders are open at once as come in this time; more would only measure how slow the machine is. It is
-/// far below the 30 s after which a saga gives up.
-const OPEN_AT_ONCE: Duration = Duration::from_secs(4);
 /// When he asks again if nobody says when.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_millis(500);
 

@@ -30,7 +30,7 @@ const BEFORE_THE_HANDLER: [&str; 13] = [
 
 /// Why a request that fits the document is refused all the same: what no schema can say. Each with the part of the answer
 /// that says so.
-const NO_SCHEMA_SAYS: [(&str, &str); 15] = [
+const NO_SCHEMA_SAYS: [(&str, &str); 16] = [
     // What a cursor holds is the list's own business; this one no page has given.
     ("invalid_query", "this is no cursor of this list"),
     // To JSON Schema 2.0 is an integer. To us it is none: who counts in fractions is told so.
@@ -49,6 +49,8 @@ const NO_SCHEMA_SAYS: [(&str, &str); 15] = [
     ("invalid_query", "as_of and version say two things"),
     ("invalid_order", "cannot be in one order"),
     ("invalid_order", "the total is too large"),
+    // In which currency the payment is.
+    ("invalid_refund", "a refund of this payment is in"),
     // What there is in the shop.
     ("unknown_warehouse", ""),
     ("unknown_sku", ""),
