@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mongodb::bson::{Document, doc};
 use rustix::process::{Pid, Signal, kill_process};
 use servers::free_port;
 
@@ -159,6 +160,7 @@ fn every_command_works_as_it_does_without_containers() {
     let unknown = refused(&mut place.shop(&["logs", "kafak"]));
     assert!(unknown.starts_with("there is no kafak: the parts are billing, inventory, kafka"), "{unknown}");
 
+    place.inventory_may_only_add_to_what_happened();
     assert_eq!(place.succeeds(&["token", "--customer", "new"]).trim().split('.').count(), 3);
     assert!(place.succeeds(&["demo"]).contains("as promised"));
     assert!(place.succeeds(&["load", "--orders", "20", "--connections", "4"]).contains("20"));
@@ -241,6 +243,37 @@ impl Place {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
+    /// What the container of `service` says to `docker`.
+    fn of_container(&self, service: &str, docker_does: impl Fn(&str) -> Output) -> String {
+        let id = self.listed(&["--filter", &format!("label=com.docker.compose.service={service}")]);
+        let Output { status, stdout, stderr } = docker_does(id.trim());
+        assert!(status.success(), "{service}: {}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap().trim().to_owned()
+    }
+
+    /// With the role of the inventory service, from outside. What PostgreSQL's roles may not is tried by deploy/check.
+    fn inventory_may_only_add_to_what_happened(&self) {
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let mongo = self.of_container("mongo", |id| docker(&["inspect", "--format", address, id]));
+        let told = ["with-secrets", "printenv", "INVENTORY_MONGODB_URL"];
+        let url = self.of_container("inventory", |id| docker(&[&["exec", id], &told[..]].concat()));
+        let url = url.replace("@mongo:", &format!("@{mongo}:"));
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let client = mongodb::Client::with_uri_str(url).await.unwrap();
+            let inventory = client.database("inventory");
+            for happened in ["movement", "receipt", "shipment"] {
+                let happened = inventory.collection::<Document>(happened);
+                happened.find_one(doc! {}).await.unwrap();
+                refuses(happened.delete_many(doc! {}).await);
+                refuses(happened.update_many(doc! {}, doc! { "$set": { "pieces": 0 } }).await);
+                refuses(happened.drop().await);
+            }
+            assert!(inventory.collection::<Document>("stock").count_documents(doc! {}).await.unwrap() > 0);
+            refuses(client.database("other").collection::<Document>("any").insert_one(doc! {}).await);
+            refuses(client.database("admin").run_command(doc! { "usersInfo": 1 }).await);
+        });
+    }
+
     /// The volume of orders as release 15 of PostgreSQL leaves it; the image that made it.
     fn older_postgres(&self) -> (String, String) {
         let (image, volume) =
@@ -286,6 +319,12 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// MongoDB does not let this role do it, says its code 13, `Unauthorized`.
+fn refuses<T: std::fmt::Debug>(done: mongodb::error::Result<T>) {
+    let refusal = done.unwrap_err();
+    assert!(refusal.to_string().contains("(Unauthorized)"), "{refusal}");
 }
 
 fn docker(args: &[&str]) -> Output {

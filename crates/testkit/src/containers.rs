@@ -1,4 +1,4 @@
-//! The same servers in containers: where `IRONMONGER_TEST_SERVERS=containers` asks for them.
+//! The same servers in containers: where a Docker engine answers and has their images, or `IRONMONGER_TEST_SERVERS` asks for them.
 //!
 //! Their images are those of `docker-compose.yml`, by the same variables. Each container bears the label
 //! [`LABEL`] with the name of the run, by which it is removed at the end of the process, however that comes.
@@ -7,6 +7,8 @@ use std::{
     env,
     error::Error,
     fmt,
+    process::{Command, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -21,10 +23,15 @@ use testcontainers::{
 use crate::run;
 
 /// What all our containers bear; its value is the name of the run.
-pub(crate) const LABEL: &str = "ironmonger.test";
+const LABEL: &str = "ironmonger.test";
 
-/// The setting, and what asks for containers.
+/// The setting: `native`, `containers` or `automatic`, which it is when not set.
 const SETTING: &str = "IRONMONGER_TEST_SERVERS";
+
+/// Variables that name an image, and the official one.
+const POSTGRES: (&str, &str) = ("POSTGRES_IMAGE", "postgres:18.1");
+const MONGO: (&str, &str) = ("MONGO_IMAGE", "mongo:6.0");
+const KAFKA: (&str, &str) = ("KAFKA_IMAGE", "apache/kafka:4.1.0");
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,20 +55,37 @@ impl fmt::Debug for Contained {
 /// Why there is no container: what the engine says, or a server that does not answer.
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// Whether containers are asked for.
+/// Whether the shared servers of this process run in containers; the first call says so, and why.
 pub(crate) fn wanted() -> bool {
-    match env::var(SETTING).as_deref() {
-        Ok("containers") => true,
-        Ok("native" | "") | Err(_) => false,
-        Ok(other) => panic!("{SETTING} is native or containers, not {other}"),
-    }
+    static WANTED: OnceLock<bool> = OnceLock::new();
+    *WANTED.get_or_init(|| {
+        let (wanted, why) = match env::var(SETTING).as_deref() {
+            Ok("containers") => (true, format!("{SETTING} says so")),
+            Ok("native") => (false, format!("{SETTING} says so")),
+            Ok("automatic" | "") | Err(_) if images_are_here() => {
+                (true, "a Docker engine answers and has their images".into())
+            }
+            Ok("automatic" | "") | Err(_) => (false, "no Docker engine answers that has their images".into()),
+            Ok(other) => panic!("{SETTING} is native, containers or automatic, not {other}"),
+        };
+        run::say(&format!("servers are {}: {why}", if wanted { "containers" } else { "child processes" }));
+        wanted
+    })
+}
+
+/// Whether an engine answers and need not fetch anything: tests shall not wait for a registry that may not be reached.
+fn images_are_here() -> bool {
+    let images = [POSTGRES, MONGO, KAFKA].map(|(name, official)| image_name(name, official));
+    let mut docker = Command::new("docker");
+    docker.args(["image", "inspect"]).args(images).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    docker.status().is_ok_and(|status| status.success())
 }
 
 /// PostgreSQL, and the URL of its superuser without a database.
 pub(crate) async fn start_postgres() -> (Contained, String) {
     let started = async {
         let port = free_port()?;
-        let image = image("POSTGRES_IMAGE", "postgres:18.1", port, 5432.tcp());
+        let image = image(POSTGRES, port, 5432.tcp());
         let settings = postgres::settings_of(Data::Throwaway, None).into_iter().map(|setting| format!("-c{setting}"));
         let arguments = "--encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8";
         let image = image.with_env_var("POSTGRES_INITDB_ARGS", arguments);
@@ -79,7 +103,7 @@ pub(crate) async fn start_mongo() -> (Contained, String) {
     let started = async {
         let port = free_port()?;
         let arguments = ["mongod", "--bind_ip_all"].into_iter().chain(mongo::arguments_of(Data::Throwaway));
-        let image = image("MONGO_IMAGE", "mongo:6.0", port, 27017.tcp()).with_cmd(arguments);
+        let image = image(MONGO, port, 27017.tcp()).with_cmd(arguments);
         let started = start(image, port).await?;
         let url = format!("mongodb://127.0.0.1:{port}/?replicaSet=rs0&directConnection=true");
         let mut options = ClientOptions::parse(&url).await?;
@@ -99,7 +123,7 @@ pub(crate) async fn start_mongo() -> (Contained, String) {
 pub(crate) async fn start_kafka() -> (Contained, String) {
     let started = async {
         let port = free_port()?;
-        let mut image = image("KAFKA_IMAGE", "apache/kafka:4.1.0", port, 9092.tcp())
+        let mut image = image(KAFKA, port, 9092.tcp())
             .with_env_var("KAFKA_HEAP_OPTS", "-Xmx512m")
             .with_env_var("KAFKA_JVM_PERFORMANCE_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
             .with_env_var("KAFKA_NODE_ID", "1")
@@ -120,11 +144,16 @@ pub(crate) async fn start_kafka() -> (Contained, String) {
     started.await.unwrap_or_else(|error| panic!("no Kafka in a container: {error}"))
 }
 
-/// The image that the variable `name` names, else `official`, reached at `port` of loopback.
-fn image(name: &str, official: &str, port: u16, inside: ContainerPort) -> ContainerRequest<GenericImage> {
-    let image = env::var(name).ok().filter(|image| !image.is_empty()).unwrap_or_else(|| official.to_owned());
+/// The image that the variable `name` names, else `official`.
+fn image_name(name: &str, official: &str) -> String {
+    env::var(name).ok().filter(|image| !image.is_empty()).unwrap_or_else(|| official.to_owned())
+}
+
+/// The image, reached at `port` of loopback.
+fn image((name, official): (&str, &str), port: u16, inside: ContainerPort) -> ContainerRequest<GenericImage> {
+    let image = image_name(name, official);
     let (image, tag) = image.rsplit_once(':').unwrap_or((&image, "latest"));
-    eprintln!("testkit: {image}:{tag} in a container, on port {port}");
+    run::say(&format!("{image}:{tag} in a container, on port {port}"));
     let image = GenericImage::new(image, tag).with_mapped_port(port, inside).with_label(LABEL, run::name(""));
     // By default it would be published to everybody.
     image.with_host_config_modifier(|host| {
@@ -135,8 +164,7 @@ fn image(name: &str, official: &str, port: u16, inside: ContainerPort) -> Contai
 }
 
 async fn start(image: ContainerRequest<GenericImage>, port: u16) -> Result<Contained, Failed> {
-    // It has the cleaner wait for our end.
-    run::folder();
+    run::remove_containers(&format!("{LABEL}={}", run::name("")))?;
     Ok(Contained { _container: image.start().await?, port })
 }
 

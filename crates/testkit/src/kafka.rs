@@ -6,25 +6,16 @@ use servers::{Data, Kafka, KafkaConfig, Server, ServerError, free_port};
 use tokio::sync::OnceCell;
 
 use crate::{
-    containers::{self, Contained},
-    run,
+    containers,
+    run::{self, Held},
 };
 
 /// The broker of this test process: host and port. Started at the first call; makes no topics by itself.
 ///
 /// It is shared by all tests of the process, so each gives its topics a prefix of its own.
 pub async fn kafka() -> &'static str {
-    static BROKER: OnceCell<(String, Option<Held>)> = OnceCell::const_new();
+    static BROKER: OnceCell<(String, Option<Held<Kafka>>)> = OnceCell::const_new();
     &BROKER.get_or_init(begin).await.0
-}
-
-/// What runs the broker.
-#[derive(Debug)]
-enum Held {
-    /// A child process.
-    Native(#[expect(dead_code, reason = "it runs as long as it is held")] Kafka),
-    /// A container.
-    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
 }
 
 /// A broker of one test's own, which can lose its data.
@@ -71,9 +62,9 @@ fn config(name: &str) -> Result<KafkaConfig, ServerError> {
     })
 }
 
-async fn begin() -> (String, Option<Held>) {
+async fn begin() -> (String, Option<Held<Kafka>>) {
     if let Ok(brokers) = env::var("TEST_KAFKA_BROKERS") {
-        eprintln!("testkit: Kafka from TEST_KAFKA_BROKERS");
+        run::say("Kafka from TEST_KAFKA_BROKERS");
         return (brokers, None);
     }
     if containers::wanted() {
@@ -88,6 +79,6 @@ async fn start() -> Result<Kafka, ServerError> {
     let home = run::fetched(Server::Kafka).await?;
     let config = config("kafka")?;
     let broker = Kafka::start(&home, &config).await?;
-    eprintln!("testkit: {} started on port {}", Server::Kafka.name(), config.port);
+    run::say(&format!("{} started on port {}", Server::Kafka.name(), config.port));
     Ok(broker)
 }

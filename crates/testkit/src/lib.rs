@@ -7,8 +7,9 @@
 //! `TEST_POSTGRES_URL`, `TEST_MONGODB_URL` and `TEST_KAFKA_BROKERS` name servers to use instead; the databases of dead
 //! processes are then dropped when the next one begins.
 //!
-//! `IRONMONGER_TEST_SERVERS=containers` has the shared servers run in containers, of the images of `docker-compose.yml`. A
-//! server that a test breaks is a child process of its own in any case.
+//! Else the shared servers run in containers, of the images of `docker-compose.yml`, where a Docker engine answers and has these,
+//! and as child processes elsewhere; `IRONMONGER_TEST_SERVERS` may ask for `containers` or for `native` ones. A line on standard
+//! error tells which. A server that a test breaks is a child process of its own in any case.
 //!
 //! These servers flush nothing to disk: what a test needs of durability it needs of a process, not of a machine.
 //! A server that does not start fails the test with one sentence that says what to do.

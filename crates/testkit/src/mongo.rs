@@ -8,8 +8,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
-    containers::{self, Contained},
-    run,
+    containers,
+    run::{self, Held},
 };
 
 /// The replica set of one of this test process: transactions and change streams work.
@@ -18,16 +18,7 @@ pub struct TestMongo {
     /// The URL before and after the name of the database.
     url: (String, String),
     /// Held so that it runs; the guard stops it when we end.
-    _server: Option<Held>,
-}
-
-/// What runs the server.
-#[derive(Debug)]
-enum Held {
-    /// A child process.
-    Native(#[expect(dead_code, reason = "it runs as long as it is held")] Mongo),
-    /// A container.
-    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
+    _server: Option<Held<Mongo>>,
 }
 
 /// A fresh, empty database.
@@ -53,7 +44,7 @@ async fn begin() -> TestMongo {
         }
         return start().await.unwrap_or_else(|error| panic!("no MongoDB for tests: {error}"));
     };
-    eprintln!("testkit: MongoDB from TEST_MONGODB_URL");
+    run::say("MongoDB from TEST_MONGODB_URL");
     let server = TestMongo { url: around_database(&url), _server: None };
     server.sweep().await.unwrap_or_else(|error| panic!("TEST_MONGODB_URL cannot be used: {error}"));
     server
@@ -70,7 +61,7 @@ async fn start() -> Result<TestMongo, ServerError> {
         worth: Data::Throwaway,
     };
     let server = Mongo::start(&home, &config).await?;
-    eprintln!("testkit: {} started on port {}", Server::Mongo.name(), config.port);
+    run::say(&format!("{} started on port {}", Server::Mongo.name(), config.port));
     Ok(TestMongo { url: around_database(&server.url("")), _server: Some(Held::Native(server)) })
 }
 
@@ -96,7 +87,7 @@ impl TestMongo {
         for name in client.list_database_names().await?.iter().filter(|name| run::is_stale(name)) {
             // Another run may be dropping it, too.
             if let Err(error) = client.database(name).drop().await {
-                eprintln!("testkit: {name} is left to others to drop: {error}");
+                run::say(&format!("{name} is left to others to drop: {error}"));
             }
         }
         Ok(())

@@ -8,8 +8,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
-    containers::{self, Contained},
-    run,
+    containers,
+    run::{self, Held},
 };
 
 /// The cluster of this test process, with `wal_level=logical`.
@@ -18,16 +18,7 @@ pub struct TestPostgres {
     /// The URL of the superuser, without a database.
     base: String,
     /// Held so that it runs; the guard stops it when we end.
-    _server: Option<Held>,
-}
-
-/// What runs the server.
-#[derive(Debug)]
-enum Held {
-    /// A child process.
-    Native(#[expect(dead_code, reason = "it runs as long as it is held")] Postgres),
-    /// A container.
-    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
+    _server: Option<Held<Postgres>>,
 }
 
 /// A fresh, empty database.
@@ -53,7 +44,7 @@ async fn begin() -> TestPostgres {
         }
         return start("postgres", None).await.unwrap_or_else(|error| panic!("no PostgreSQL for tests: {error}"));
     };
-    eprintln!("testkit: PostgreSQL from TEST_POSTGRES_URL");
+    run::say("PostgreSQL from TEST_POSTGRES_URL");
     let (base, _) = url.rsplit_once('/').unwrap_or_else(|| panic!("TEST_POSTGRES_URL names no database"));
     let cluster = TestPostgres { base: base.to_owned(), _server: None };
     cluster.sweep().await.unwrap_or_else(|error| panic!("TEST_POSTGRES_URL cannot be used: {error}"));
@@ -73,7 +64,7 @@ async fn start(name: &str, log_limit_mb: Option<u32>) -> Result<TestPostgres, Se
         log_limit_mb,
     };
     let server = Postgres::start(&home, &config).await?;
-    eprintln!("testkit: {} started on port {}, fsync off", Server::Postgres.name(), config.port);
+    run::say(&format!("{} started on port {}, fsync off", Server::Postgres.name(), config.port));
     let base = server.url("");
     Ok(TestPostgres { base: base.trim_end_matches('/').to_owned(), _server: Some(Held::Native(server)) })
 }
@@ -109,7 +100,7 @@ impl TestPostgres {
         for name in names.iter().filter(|name| run::is_stale(name)) {
             // Another run may be dropping it, too.
             if let Err(error) = drop_database(&mut admin, name).await {
-                eprintln!("testkit: {name} is left to others to drop: {error}");
+                run::say(&format!("{name} is left to others to drop: {error}"));
             }
         }
         admin.close().await

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::{self, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,15 +11,16 @@ use std::{
 
 use servers::{Home, Server, ServerError, fetch};
 
-use crate::containers;
+use crate::containers::Contained;
 
 /// The start of the name of each run's folder and of each test database; the process id follows.
 const PREFIX: &str = "ironmonger_test_";
 
-/// Waits for the end of standard input, which is our end, then removes the containers, if there are any, and the folder.
-/// Servers may still be writing.
-const CLEANER: &str = "read -r nothing
-[ -z \"$2\" ] || docker ps --all --quiet --filter \"label=$2\" | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+/// Waits for the end of standard input, which is our end, then removes the containers that bear the label it has read there, if
+/// any, and the folder. Servers may still be writing.
+const CLEANER: &str = "label=
+while read -r line; do label=$line; done
+[ -z \"$label\" ] || docker ps --all --quiet --filter \"label=$label\" | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
 tries=200
 until rm -rf \"$1\" 2>/dev/null || [ $((tries -= 1)) -le 0 ]; do sleep 0.05; done";
 
@@ -26,29 +28,52 @@ until rm -rf \"$1\" 2>/dev/null || [ $((tries -= 1)) -le 0 ]; do sleep 0.05; don
 struct Run {
     folder: PathBuf,
     /// Holds the pipe whose closing starts the cleaning. Never waited for: it outlives us by a moment.
-    _cleaner: Child,
+    cleaner: Child,
+}
+
+/// What runs a server, for as long as it is held.
+#[derive(Debug)]
+pub(crate) enum Held<S> {
+    /// A child process.
+    Native(S),
+    /// A container.
+    Contained(#[expect(dead_code, reason = "it runs as long as it is held")] Box<Contained>),
+}
+
+/// Tells whoever runs the tests, past the capture of what a test prints: a server is no one test's.
+pub(crate) fn say(line: &str) {
+    // Where nobody reads any more there is nobody to tell.
+    let _ = writeln!(io::stderr(), "testkit: {line}");
 }
 
 /// The folder of this process, created at the first call, removed after our end.
 pub fn folder() -> &'static Path {
+    &run().folder
+}
+
+/// Has all containers that bear `label` removed after our end.
+pub(crate) fn remove_containers(label: &str) -> io::Result<()> {
+    let mut cleaner = run().cleaner.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+    writeln!(cleaner, "{label}")
+}
+
+fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
-    let run = RUN.get_or_init(|| {
+    RUN.get_or_init(|| {
         let temp = env::temp_dir();
         sweep_folders(&temp);
         begin(temp.join(name(""))).unwrap_or_else(|error| panic!("no folder for test servers: {error}"))
-    });
-    &run.folder
+    })
 }
 
 fn begin(folder: PathBuf) -> std::io::Result<Run> {
     let mut cleaner = Command::new("/bin/sh");
-    let label = if containers::wanted() { format!("{}={}", containers::LABEL, name("")) } else { String::new() };
-    cleaner.arg("-c").arg(CLEANER).arg("cleaner").arg(&folder).arg(label).current_dir("/").process_group(0);
+    cleaner.arg("-c").arg(CLEANER).arg("cleaner").arg(&folder).current_dir("/").process_group(0);
     let cleaner = cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     fs::create_dir(&folder)?;
     // PostgreSQL may have to enter it as another user.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-    Ok(Run { folder, _cleaner: cleaner })
+    Ok(Run { folder, cleaner })
 }
 
 /// Fetches `server` if need be and returns where fetched servers live.

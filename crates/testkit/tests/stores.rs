@@ -3,9 +3,9 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -58,36 +58,59 @@ fn no_containers_are_left_when_a_test_run_ends() {
     Run::start("containers").ended();
 }
 
+#[test]
+#[ignore = "needs a Docker engine, and images by POSTGRES_IMAGE, MONGO_IMAGE, KAFKA_IMAGE"]
+fn servers_are_containers_where_an_engine_has_the_images() {
+    Run::of("automatic", "containers", &[]).ended();
+}
+
+#[test]
+fn servers_are_child_processes_where_no_engine_has_the_images() {
+    Run::of("automatic", "native", &[("KAFKA_IMAGE", "ironmonger/of-no-such-name:1")]).ended();
+}
+
 /// This same test program, running only [`a_run_with_servers`].
 struct Run {
     process: Child,
     /// Kept open: the run has more to say.
-    _output: BufReader<ChildStdout>,
+    _output: (Lines<BufReader<ChildStdout>>, Lines<BufReader<ChildStderr>>),
     folder: PathBuf,
     /// What runs its servers.
     servers: &'static str,
 }
 
 impl Run {
-    /// Returns once all servers run.
+    /// Returns once all servers run, which are `native` or `containers`, as asked for.
     fn start(servers: &'static str) -> Self {
+        Self::of(servers, servers, &[])
+    }
+
+    /// The same with `setting`, and `variables` besides.
+    fn of(setting: &str, servers: &'static str, variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "a_run_with_servers", "--ignored", "--nocapture"])
+            // Without --nocapture: what the process says of its servers is seen all the same.
+            .args(["--exact", "a_run_with_servers", "--ignored"])
             .env_remove("TEST_POSTGRES_URL")
             .env_remove("TEST_MONGODB_URL")
             .env_remove("TEST_KAFKA_BROKERS")
-            .env("IRONMONGER_TEST_SERVERS", servers)
+            .env("IRONMONGER_TEST_SERVERS", setting)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        assert!(output.by_ref().lines().map_while(Result::ok).any(|line| line == "all servers run"));
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let said = lines.next().unwrap().unwrap();
+        let which = if servers == "native" { "servers are child processes: " } else { "servers are containers: " };
+        assert!(said.contains(which), "the first line is {said}");
+        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert!(output.by_ref().map_while(Result::ok).any(|line| line == "all servers run"));
         let prefix = format!("ironmonger_test_{}_", process.id());
         let ours = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&prefix);
         let mut folders = fs::read_dir(env::temp_dir()).unwrap().map(|entry| entry.unwrap().path());
         let folder = folders.find(ours).unwrap();
-        let run = Self { process, _output: output, folder, servers };
+        let run = Self { process, _output: (output, lines), folder, servers };
         assert!(run.running() >= 3, "the case is reached: three servers, and guards of those that are processes");
         run
     }
@@ -122,7 +145,7 @@ impl Run {
 #[ignore = "started by the tests above"]
 async fn a_run_with_servers() {
     tokio::join!(testkit::postgres(), testkit::mongo(), testkit::kafka());
-    println!("\nall servers run");
+    writeln!(std::io::stdout(), "\nall servers run").unwrap();
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
