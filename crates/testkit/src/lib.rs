@@ -18,6 +18,7 @@ mod collector;
 mod containers;
 mod contents;
 mod examples;
+pub mod help;
 mod kafka;
 mod mongo;
 mod postgres;
