@@ -44,6 +44,25 @@ fn each_postgres_service_has_the_schema_of_messaging() {
     }
 }
 
+/// The version of the workspace is that of all that is delivered: cargo's manifests take it over, what follows names it.
+#[test]
+fn whatever_names_the_version_names_that_of_the_workspace() {
+    let packages = packages();
+    let version = &packages[0].version;
+    assert!(packages.iter().all(|package| &package.version == version), "{packages:?}");
+    for (file, before) in [
+        ("docker-compose.yml", "ironmonger/shop:"),
+        ("docker-compose.yml", "VERSION: "),
+        ("deploy/README.md", "offline-shop:"),
+        ("deploy/offline/images.env", "offline-shop:"),
+    ] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let named = text.split(before).skip(1).filter(|after| after.starts_with(|char: char| char.is_ascii_digit()));
+        let named: Vec<&str> = named.map(|after| after.split(['`', '}', ' ', '\n']).next().unwrap()).collect();
+        assert_eq!(named, [version.as_str()], "{file}, behind {before:?}");
+    }
+}
+
 /// What crosses a process boundary depends on nothing of ours, nor do the crates that other teams take home.
 #[test]
 fn contracts_saga_and_messaging_depend_on_no_other_crate_of_the_workspace() {
@@ -134,6 +153,7 @@ fn what_the_readme_says_is_shown_by_a_test_is() {
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
+    version: String,
     manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
 }

@@ -240,7 +240,7 @@ impl World {
             loop {
                 if let Ok(answer) = client().get(&url).bearer_auth(&self.operator).send().await
                     && let Ok(body) = answer.json::<Value>().await
-                    && let Some(refunds) = body["refunds"].as_array()
+                    && let Some(refunds) = body["data"].as_array()
                     && refunds.iter().all(|refund| refund["state"] != "open")
                 {
                     return refunds.iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect();

@@ -10,6 +10,7 @@
 //! | [`health`] | whether the process is ready, part by part |
 //! | [`clock`] | the only source of the time |
 //! | [`crash_point`] | where a test lets a process die |
+//! | [`settings`] | the settings that every service has |
 //! | [`secret`] | a setting that is never shown |
 //! | [`message`] | a message of the contracts as a row of the outbox |
 //! | [`postgres`] | the connections to a service's PostgreSQL |
@@ -22,6 +23,7 @@ pub mod message;
 pub mod metrics;
 pub mod postgres;
 pub mod secret;
+pub mod settings;
 pub mod tasks;
 pub mod telemetry;
 pub mod topics;

@@ -5,7 +5,6 @@
 //! HTTP is worse than one that is restarted.
 
 use std::{
-    any::Any,
     collections::HashMap,
     future::{Future, pending},
     io,
@@ -139,14 +138,9 @@ impl Tasks {
 
 fn panic_text(broken: JoinError) -> String {
     match broken.try_into_panic() {
-        Ok(panic) => text_of(panic.as_ref()).to_owned(),
+        Ok(panic) => web::serve::panic_text(panic.as_ref()).to_owned(),
         Err(cancelled) => cancelled.to_string(),
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
 
 /// The two signals that mean: stop.

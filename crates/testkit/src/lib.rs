@@ -19,6 +19,7 @@ mod collector;
 mod containers;
 mod contents;
 mod examples;
+pub mod help;
 mod kafka;
 mod mongo;
 mod postgres;

@@ -47,8 +47,13 @@ impl Tag {
     /// The state that is written like this.
     pub fn of_content(content: &impl Serialize) -> Self {
         let content = serde_json::to_vec(content).expect("a plain struct is always JSON");
-        let digits: String = Sha256::digest(content)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("\"{digits}\""))
+        Self::of_digest(&Sha256::digest(content)[..16], "")
+    }
+
+    /// The state whose bytes have this digest; `form`, letters and digits, tells it from the same in another form.
+    pub fn of_digest(digest: &[u8], form: &str) -> Self {
+        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("\"{digits}{form}\""))
     }
 
     fn as_header(&self) -> headers::ETag {

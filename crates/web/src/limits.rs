@@ -4,8 +4,6 @@ use std::{num::NonZeroU32, time::Duration};
 
 use clap::{Args, value_parser};
 
-use crate::extract::BODY_LIMIT;
-
 /// Limits of the HTTP server. Flattened into the settings of each service, whose `--help` shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(about = None, long_about = None, next_help_heading = "Limits of the HTTP server")]
@@ -30,12 +28,17 @@ pub struct Limits {
     pub header_max_bytes: u32,
 
     /// The largest body of a request, in bytes; a larger one is 413. No request needs more than the default.
-    #[arg(long, env, default_value_t = Self::default().body_max_bytes, value_parser = value_parser!(u32).range(1_024..=BODY_LIMIT as i64))]
+    #[arg(long, env, default_value_t = Self::default().body_max_bytes, value_parser = value_parser!(u32).range(1_024..=65_536))]
     pub body_max_bytes: u32,
 
     /// How long a body may take to come, in milliseconds; a slower one is 408.
     #[arg(long, env, default_value_t = Self::default().body_timeout_ms, value_parser = value_parser!(u64).range(10..=600_000))]
     pub body_timeout_ms: u64,
+
+    /// How long a handler may take, in milliseconds; a slower one is 503. Longer than a client may ask it to wait, which is
+    /// 30 s.
+    #[arg(long, env, default_value_t = Self::default().request_timeout_ms, value_parser = value_parser!(u64).range(31_000..=600_000))]
+    pub request_timeout_ms: u64,
 
     /// Requests in work at once, those that wait for an order to settle among them. One more is answered 503 at once, but
     /// for the health checks and the metrics.
@@ -60,6 +63,7 @@ impl Default for Limits {
             header_max_bytes: 32_768,
             body_max_bytes: 65_536,
             body_timeout_ms: 10_000,
+            request_timeout_ms: 35_000,
             requests_max: 2_048,
             customer_requests_per_s: const { NonZeroU32::new(500).unwrap() },
             customer_requests_burst: const { NonZeroU32::new(1_000).unwrap() },
@@ -79,6 +83,10 @@ impl Limits {
     pub(crate) fn body_timeout(&self) -> Duration {
         Duration::from_millis(self.body_timeout_ms)
     }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +94,7 @@ mod tests {
     use clap::{Command, FromArgMatches};
 
     use super::*;
+    use crate::extract::MAX_WAIT;
 
     fn parse(line: &str) -> Result<Limits, clap::Error> {
         let command = Limits::augment_args(Command::new("service"));
@@ -97,13 +106,18 @@ mod tests {
         assert_eq!(parse("service").unwrap(), Limits::default());
         let set = parse("service --connections-max 7 --customer-requests-burst 3").unwrap();
         assert_eq!((set.connections_max, set.customer_requests_burst.get()), (7, 3));
-        assert_eq!(BODY_LIMIT, Limits::default().body_max_bytes as usize);
+        assert!(Limits::default().request_timeout() > MAX_WAIT, "a wait that is allowed is not cut short");
     }
 
     #[test]
     fn a_limit_that_nobody_could_keep_is_none() {
-        for line in ["--connections-max 0", "--requests-max 0", "--customer-requests-per-s 0", "--body-max-bytes 65537"]
-        {
+        for line in [
+            "--connections-max 0",
+            "--requests-max 0",
+            "--customer-requests-per-s 0",
+            "--body-max-bytes 65537",
+            "--request-timeout-ms 30000",
+        ] {
             assert!(parse(&format!("service {line}")).is_err(), "{line}");
         }
     }

@@ -22,6 +22,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     condition::Condition,
     extract::{IdempotencyKey, Prefer},
+    page::{Limit, Page},
     problem::{Body, CODE, FieldError, MEDIA_TYPE, ProblemType, types},
 };
 
@@ -68,6 +69,7 @@ fn problem() -> Response {
     ResponseBuilder::new()
         .description("Why not. Decide by `code`.")
         .header("Retry-After", header(Type::Integer, "When to ask again, if that may help. Unit: seconds."))
+        .header("Allow", header(Type::String, "The methods that are known at this address, beside the status 405."))
         .header("WWW-Authenticate", header(Type::String, "How to say who is asking, beside the status 401."))
         .content(MEDIA_TYPE, content)
         .build()
@@ -121,6 +123,21 @@ fn header(name: &str, required: Required, description: &str) -> Parameter {
     let text = ObjectBuilder::new().schema_type(Type::String).build();
     let header = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(required);
     header.description(Some(description)).schema(Some(text)).build()
+}
+
+impl<K> IntoParams for Page<K> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = |name: &str, description: &str, schema: RefOr<Schema>| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.required(Required::False).description(Some(description)).schema(Some(schema)).build()
+        };
+        let cursor = ObjectBuilder::new().schema_type(Type::String);
+        let cursor = Schema::from(cursor.min_length(Some(1)).pattern(Some("^[A-Za-z0-9_-]+$")));
+        vec![
+            parameter("limit", "The most entries on the page.", Limit::schema()),
+            parameter("cursor", "The `next_cursor` of the page before.", cursor.into()),
+        ]
+    }
 }
 
 impl IntoParams for IdempotencyKey {

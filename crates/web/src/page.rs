@@ -20,6 +20,17 @@ pub struct Limit(u32);
 #[error("limit is 1 to {}", Limit::MAX)]
 pub struct NotALimit;
 
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, bound = "K: de::DeserializeOwned")]
+pub struct Page<K> {
+    /// How many entries at most.
+    #[serde(default)]
+    pub limit: Limit,
+    /// The `next_cursor` of the page before.
+    pub cursor: Option<Cursor<K>>,
+}
+
 /// Where a list goes on: behind the entry with this key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor<K>(pub K);
@@ -80,6 +91,22 @@ impl<T> List<T> {
         let next_cursor = found.last().filter(|_| has_more).map(|last| Cursor(key(last)).to_string());
         Self { data: found.into_iter().map(view).collect(), has_more, next_cursor }
     }
+
+    /// The `page` of `all` entries of a list that is read as a whole, and only grows at its end. `key` and `view` are as
+    /// for [`of`](Self::of).
+    pub fn within<E, K: Serialize + PartialEq>(
+        mut all: Vec<E>,
+        page: Page<K>,
+        key: impl Fn(&E) -> K,
+        view: impl FnMut(E) -> T,
+    ) -> Self {
+        let Page { limit, cursor } = page;
+        if let Some(Cursor(last)) = cursor {
+            let behind = all.iter().position(|entry| key(entry) == last).map_or(all.len(), |place| place + 1);
+            all.drain(..behind);
+        }
+        Self::of(all, limit, key, view)
+    }
 }
 
 impl<K: Serialize> fmt::Display for Cursor<K> {
@@ -113,6 +140,20 @@ mod tests {
         assert_eq!(cursor, Cursor((2, "x".to_owned())), "behind the last that is shown");
         assert_eq!(page(2, 2), List { data: vec![10, 20], has_more: false, next_cursor: None });
         assert_eq!(page(0, 2), List { data: vec![], has_more: false, next_cursor: None });
+    }
+
+    #[test]
+    fn the_pages_of_a_whole_list_have_each_entry_once() {
+        let within = |cursor| {
+            let page = Page { limit: Limit::try_from(2).unwrap(), cursor };
+            List::within(vec!["a", "b", "c"], page, |entry| (*entry).to_owned(), |entry| entry)
+        };
+        let first = within(None);
+        assert_eq!((&first.data[..], first.has_more), (&["a", "b"][..], true));
+        let next: Cursor<String> = serde_json::from_value(first.next_cursor.into()).unwrap();
+        assert_eq!(within(Some(next)), List { data: vec!["c"], has_more: false, next_cursor: None });
+        assert_eq!(within(Some(Cursor("c".to_owned()))).data, [""; 0], "behind the last is nothing");
+        assert_eq!(within(Some(Cursor("x".to_owned()))).data, [""; 0], "nor behind what is not in it");
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn whole_seconds(after: Duration) -> u64 {
 }
 
 /// The error and all its sources on one line.
-fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -34,9 +34,6 @@ use crate::{
     },
 };
 
-/// How long a handler may take: a little more than the longest wait a client can ask for.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
-
 /// How long requests may take to finish once the server is told to stop. Less than the tasks of a process get.
 pub const GRACE: Duration = Duration::from_secs(8);
 
@@ -132,7 +129,7 @@ pub fn guarded(router: Router, gate: Gate) -> Router {
 async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("", MatchedPath::as_str);
-    let always_open = ALWAYS_OPEN.contains(&route);
+    let (always_open, limit) = (ALWAYS_OPEN.contains(&route), gate.limits().request_timeout());
     let parent = Traceparent::of(request.headers());
     // Whoever asks how a process is asks so often that nothing else would be seen.
     let mut exported = match always_open {
@@ -144,9 +141,9 @@ async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     let answered = async {
         let start = Instant::now();
         let response = match always_open {
-            true => answer(request, next).await,
+            true => answer(request, next, limit).await,
             false => match gate.pass(request).await {
-                Ok((request, _room)) => answer(request, next).await,
+                Ok((request, _room)) => answer(request, next, limit).await,
                 Err(turned_away) => turned_away.into_response(),
             },
         };
@@ -162,18 +159,18 @@ async fn guard(gate: Gate, request: Request, next: Next) -> Response {
     here.scope(answered.instrument(span)).await
 }
 
-async fn answer(request: Request, next: Next) -> Response {
+async fn answer(request: Request, next: Next, limit: Duration) -> Response {
     // A panic leaves nothing half-changed that a later request could see: what is shared is behind locks and pools.
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match timeout(REQUEST_TIMEOUT, handled).await {
+    match timeout(limit, handled).await {
         Ok(Ok(response)) => as_problem(response),
         Ok(Err(panic)) => Problem::internal(&Panicked(panic_text(panic.as_ref()).to_owned())).into_response(),
-        Err(_) => timed_out().into_response(),
+        Err(_) => timed_out(limit).into_response(),
     }
 }
 
-fn timed_out() -> Problem {
-    warn!(timeout_s = REQUEST_TIMEOUT.as_secs(), "A request took too long and was given up.");
+fn timed_out(limit: Duration) -> Problem {
+    warn!(timeout_ms = limit.as_millis(), "A request took too long and was given up.");
     Problem::of(&types::TIMED_OUT, "The answer took too long. Whether the request had an effect is not known.")
 }
 
@@ -181,7 +178,8 @@ fn timed_out() -> Problem {
 #[error("a handler panicked: {0}")]
 struct Panicked(String);
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+/// What a panic was raised with.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }

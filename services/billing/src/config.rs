@@ -1,13 +1,11 @@
 //! Every setting of the service. The doc comments are what `--help` shows.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use reqwest::Url;
-use service::{secret::Secret, traces::Traces};
-use web::limits::Limits;
+use service::{secret::Secret, settings::Common};
 
 use crate::invoice::Party;
 use crate::webhook::{NotASecret, Webhooks};
@@ -28,26 +26,6 @@ pub struct Config {
     #[arg(long, env, default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=100))]
     pub database_connections: u32,
 
-    /// The Kafka brokers: host:port, separated by commas.
-    #[arg(long, env)]
-    pub kafka_brokers: String,
-
-    /// Put before the name of every topic and consumer group, so that several installations can share a broker.
-    #[arg(long, env, default_value = "")]
-    pub topic_prefix: String,
-
-    /// File with the public key (Ed25519, PEM) that access tokens are verified with.
-    #[arg(long, env)]
-    pub token_public_key_file: PathBuf,
-
-    /// The most messages that one transaction takes in.
-    #[arg(long, env, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=2_000))]
-    pub batch_max: u32,
-
-    /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
-    #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
-    pub parked_keys_max: usize,
-
     /// Where the payment provider is: http://host:port, and a path if its API is below one.
     #[arg(long, env)]
     pub provider_url: Url,
@@ -60,6 +38,10 @@ pub struct Config {
     /// became of a call is only asked.
     #[arg(long, env, hide_env_values = true)]
     pub provider_webhook_secret: Option<Secret<String>>,
+
+    /// The largest webhook, in bytes; a larger one is 413. It says what it is about, and no more.
+    #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1_024..=65_536))]
+    pub provider_webhook_max_bytes: u32,
 
     /// Who sells, as invoices name it.
     #[arg(long, env, default_value = "Ironmonger")]
@@ -77,13 +59,9 @@ pub struct Config {
     #[arg(long, env, default_value = "DE000000000")]
     pub seller_vat_id: String,
 
-    /// What the HTTP server takes in.
+    /// What every service is told.
     #[command(flatten)]
-    pub limits: Limits,
-
-    /// Where spans go.
-    #[command(flatten)]
-    pub traces: Traces,
+    pub common: Common,
 }
 
 impl Config {

@@ -7,6 +7,8 @@ mod refunds;
 mod republish;
 mod webhooks;
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::header::CACHE_CONTROL;
@@ -18,8 +20,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::clock::Clock;
 use sqlx::PgPool;
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use web::access::{Operator, Principal, Verifier};
 use web::extract::{Json, Path, Query};
@@ -27,6 +30,7 @@ use web::openapi;
 use web::problem::Problem;
 
 use crate::problem;
+use crate::provider::{Act, Operation};
 use crate::record::{Answer, CommandRecord, Kind, Progress};
 use crate::settle::Desk;
 use crate::state::State as PaymentState;
@@ -49,6 +53,8 @@ pub struct Api {
     pub clock: Clock,
     /// Tells the provider's webhooks from others; without it none is taken in.
     pub webhooks: Option<Webhooks>,
+    /// The largest of them.
+    pub webhook_max_bytes: u32,
 }
 
 impl FromRef<Api> for Verifier {
@@ -59,11 +65,11 @@ impl FromRef<Api> for Verifier {
 
 /// Every route of this service but the health checks, and its description.
 pub fn router(api: Api) -> Router {
-    let (router, document) = openapi::split(description());
+    let (router, document) = openapi::split(description(api.webhook_max_bytes as usize));
     router.with_state(api).merge(openapi::routes(document))
 }
 
-fn description() -> OpenApiRouter<Api> {
+fn description(webhook_max_bytes: usize) -> OpenApiRouter<Api> {
     // Customers are named here.
     let private = OpenApiRouter::new()
         .routes(routes!(customers::put, customers::show, customers::erase))
@@ -79,7 +85,7 @@ fn description() -> OpenApiRouter<Api> {
         .routes(routes!(republish::payment))
         .routes(routes!(refunds::request, refunds::list))
         .routes(routes!(list_accounts))
-        .merge(from_the_provider.layer(DefaultBodyLimit::max(webhooks::LARGEST)))
+        .merge(from_the_provider.layer(DefaultBodyLimit::max(webhook_max_bytes)))
 }
 
 /// Nobody on the way keeps the answer.
@@ -93,23 +99,22 @@ async fn uncached(mut answer: Response) -> Response {
     get,
     path = "/v1/payments/{order}",
     params(("order" = OrderId, Path, description = "The order that is paid for.")),
-    responses((status = 200, description = "The payment; a customer does not see how it is dealt with.",
-               body = OperatorView))
+    responses((status = 200, description = "The payment; a customer does not see how it is dealt with.", body = Shown))
 )]
 async fn show_payment(
     State(api): State<Api>,
     principal: Principal,
     Path(order): Path<OrderId>,
-) -> Result<Response, Problem> {
+) -> Result<Json<Shown>, Problem> {
     let stored = payments::find(&api.pool, order).await.map_err(problem::store)?;
     let stored = stored.ok_or_else(|| problem::payment_not_found(order))?;
     match principal {
         Principal::Operator => {
             let intents = intents::of_order(&api.pool, order).await.map_err(problem::store)?;
-            Ok(Json(OperatorView::new(stored, intents)).into_response())
+            Ok(Json(Shown::Whole(OperatorView::new(stored, intents))))
         }
         Principal::Customer(customer) if stored.payment.is_of(customer) => {
-            Ok(Json(PaymentView::from(&stored)).into_response())
+            Ok(Json(Shown::Own(PaymentView::from(&stored))))
         }
         // Whose payment it is, is nobody else's business.
         Principal::Customer(_) => Err(problem::payment_not_found(order)),
@@ -157,6 +162,35 @@ async fn list_accounts(
     Ok(Json(Accounts { accounts: balances.iter().map(AccountView::from).collect() }))
 }
 
+/// A payment, as whoever asks may see it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Whole(OperatorView),
+    Own(PaymentView),
+}
+
+/// Not one of the two alone, for what fits an operator's view fits a customer's as well.
+impl PartialSchema for Shown {
+    fn schema() -> RefOr<Schema> {
+        let item = |name| Ref::from_schema_name(name);
+        Schema::AnyOf(AnyOfBuilder::new().item(item(OperatorView::name())).item(item(PaymentView::name())).build())
+            .into()
+    }
+}
+
+impl ToSchema for Shown {
+    fn name() -> Cow<'static, str> {
+        "ShownPayment".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((OperatorView::name().into_owned(), OperatorView::schema()));
+        schemas.push((PaymentView::name().into_owned(), PaymentView::schema()));
+        OperatorView::schemas(schemas);
+    }
+}
+
 /// A payment, as its customer sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Payment)]
@@ -174,6 +208,12 @@ fn states() -> RefOr<Schema> {
     openapi::words(PaymentState::ALL.map(PaymentState::name))
 }
 
+/// What the provider can be asked for.
+fn operations() -> RefOr<Schema> {
+    let [authorize, void, capture] = Operation::ALL.map(Operation::name);
+    openapi::words([authorize, void, capture, Act::REFUND])
+}
+
 /// A payment, as an operator sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WholePayment)]
@@ -181,14 +221,11 @@ struct OperatorView {
     #[serde(flatten)]
     payment: PaymentView,
     customer: Option<CustomerId>,
-    #[schema(required = false)]
     commands: Vec<CommandView>,
     /// The command that is impossible and keeps the others waiting.
     stuck: Option<CommandId>,
-    #[schema(required = false)]
     intents: Vec<IntentView>,
     /// How often the payment was written.
-    #[schema(required = false)]
     version: i32,
 }
 
@@ -218,6 +255,7 @@ enum ProgressView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Intent)]
 struct IntentView {
+    #[schema(schema_with = operations)]
     operation: String,
     key: String,
     tries: i32,

@@ -46,16 +46,15 @@ mod store;
 use std::sync::Arc;
 
 use anyhow::Context;
+use messaging::Pulse;
 use messaging::consumer::Consumer;
 use messaging::postgres::{self, Offsets, relay, slot};
-use messaging::{Broker, Pulse};
 use service::clock::Clock;
 use service::health::Health;
 use service::tasks::Tasks;
 use service::topics;
 use service::traces::Traced;
 use sqlx::PgPool;
-use web::access::Verifier;
 use web::gate::Gate;
 
 use crate::config::Config;
@@ -66,16 +65,18 @@ use crate::settle::{Pace, Worker};
 
 /// The name of the service: its consumer group, and the source its messages name.
 const SERVICE: &str = "billing";
+
 /// Runs the service until it is told to stop.
 ///
 /// # Errors
 /// It could not start, or a part of it failed.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let verifier = verifier(&config)?;
+    let common = config.common.clone();
+    let verifier = common.verifier()?;
     let webhooks = config.webhooks()?;
     let pool = service::postgres::pool(config.billing_database_url.expose(), config.database_connections).await?;
     prepare(&pool).await.context("cannot prepare the database")?;
-    let broker = Broker { brokers: config.kafka_brokers.clone(), prefix: config.topic_prefix.clone() };
+    let broker = common.broker();
     broker.ensure_topics(&topics::specs()).await.context("cannot prepare the topics")?;
     let slot = slot(&pool);
     relay::prepare(&pool, &slot).await.context("cannot prepare the relay")?;
@@ -94,10 +95,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         worker.run(stop_worker).await;
         anyhow::Ok(())
     });
-    let group = format!("{}{SERVICE}", broker.prefix);
-    let batch_max = usize::try_from(config.batch_max)?;
+    let group = common.group(SERVICE);
+    let batch_max = usize::try_from(common.batch_max)?;
     let consumer = Consumer::new(broker.clone(), &group, &reader::TOPICS, Offsets::new(pool.clone()), batch_max);
-    let consumer = consumer.parked_keys_max(config.parked_keys_max);
+    let consumer = consumer.parked_keys_max(common.parked_keys_max);
     let health = Health::until(&stop).consumes("consumer", consumer.pulse());
     tasks.spawn("consumer", consumer.run(Traced::new(&group, reader), stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
@@ -110,10 +111,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = health.reaches_database(move || postgres::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
     let (metrics_for, asking) = (verifier.clone(), verifier.clone());
-    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks })
+    let webhook_max_bytes = config.provider_webhook_max_bytes;
+    let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, webhook_max_bytes })
         .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(metrics_for, service::metrics::render));
-    let gate = Gate::for_principals(config.limits, asking);
+    let gate = Gate::for_principals(common.limits, asking);
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, gate, stop));
     tasks.run_until_stopped().await
@@ -125,10 +127,4 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// Whatever the database says.
 pub async fn prepare(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     sqlx::migrate!().run(pool).await
-}
-
-fn verifier(config: &Config) -> anyhow::Result<Verifier> {
-    let file = &config.token_public_key_file;
-    let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Verifier::from_pem(&pem).with_context(|| format!("cannot use {}", file.display()))
 }

@@ -14,6 +14,7 @@ use reqwest::header::HeaderName;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
+use web::problem::chain;
 
 use crate::provider::{Act, Done, Found, Outcome, Provider, ProviderKey, Request, Unclear};
 
@@ -221,15 +222,4 @@ fn tamed(word: &str) -> String {
 fn unclear(key: &ProviderKey, why: &dyn std::fmt::Display) -> Unclear {
     tracing::info!(provider.key = %key, why = %why, "A call to the provider has no clear outcome; it is asked about later.");
     Unclear
-}
-
-/// The trouble and all its causes on one line.
-fn chain(trouble: &dyn std::error::Error) -> String {
-    let mut text = trouble.to_string();
-    let mut source = trouble.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -36,7 +36,7 @@ use anyhow::Context;
 use axum::extract::FromRef;
 use contracts::Warehouse;
 use messaging::{
-    Broker, Pulse,
+    Pulse,
     consumer::Consumer,
     mongo::{self, relay},
 };
@@ -96,10 +96,11 @@ pub async fn prepare(db: &Database) -> mongodb::error::Result<()> {
 /// # Errors
 /// It could not start, or a part of it failed.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let verifier = verifier(&config)?;
+    let common = config.common.clone();
+    let verifier = common.verifier()?;
     let db = store::connect(config.inventory_mongodb_url.expose()).await?;
     prepare(&db).await.context("cannot prepare the database")?;
-    let broker = Broker { brokers: config.kafka_brokers, prefix: config.topic_prefix };
+    let broker = common.broker();
     broker.ensure_topics(&topics::specs()).await.context("cannot prepare the topics")?;
     let listener = web::serve::listen(config.http_addr);
     let listener = listener.with_context(|| format!("cannot listen on {}", config.http_addr))?;
@@ -112,9 +113,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         anyhow::Ok(())
     });
     let offsets = mongo::Offsets::new(db.clone());
-    let group = format!("{}{SERVICE}", broker.prefix);
-    let consumer = Consumer::new(broker.clone(), &group, &messages::TOPICS, offsets, config.batch_max as usize);
-    let consumer = consumer.parked_keys_max(config.parked_keys_max);
+    let group = common.group(SERVICE);
+    let consumer = Consumer::new(broker.clone(), &group, &messages::TOPICS, offsets, common.batch_max as usize);
+    let consumer = consumer.parked_keys_max(common.parked_keys_max);
     let relay_pulse = Pulse::new();
     let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
     let asked = db.clone();
@@ -130,7 +131,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let router = http::router(app)
         .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(verifier.clone(), service::metrics::render));
-    let gate = Gate::for_principals(config.limits, verifier);
+    let gate = Gate::for_principals(common.limits, verifier);
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, router, gate, stop));
     tasks.run_until_stopped().await
@@ -138,9 +139,3 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// The name of the service: its consumer group, and the source its messages name.
 const SERVICE: &str = "inventory";
-
-fn verifier(config: &Config) -> anyhow::Result<Verifier> {
-    let file = &config.token_public_key_file;
-    let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Verifier::from_pem(&pem).with_context(|| format!("cannot use {}", file.display()))
-}

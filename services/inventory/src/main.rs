@@ -12,6 +12,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let config = Config::parse();
     service::metrics::init();
-    let traces = config.traces.clone();
+    let traces = config.common.traces.clone();
     service::telemetry::run("inventory", &traces, inventory::run(config)).await
 }

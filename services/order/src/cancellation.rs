@@ -18,6 +18,7 @@ use std::sync::LazyLock;
 use contracts::{OrderId, billing::BillingCommand, inventory::InventoryCommand, order::CancelReason};
 use saga::{Ended, Saga};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     checkout::{Command, wire},
@@ -39,7 +40,7 @@ pub(crate) struct Cancellation {
 }
 
 /// Why stock is not reclaimed: some of it has been shipped, so all of it will be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReclaimRefusal {
     Shipped,

@@ -1,11 +1,9 @@
-//! Every setting of the order service.
+//! Every setting of the service. The doc comments are what `--help` shows.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use clap::Parser;
-use messaging::broker::Broker;
-use service::{secret::Secret, traces::Traces};
-use web::limits::Limits;
+use service::{secret::Secret, settings::Common};
 
 /// Takes orders and runs their sagas.
 #[derive(Debug, Clone, Parser)]
@@ -23,22 +21,6 @@ pub struct Config {
     #[arg(long, env, default_value_t = 8)]
     pub database_connections: u32,
 
-    /// The Kafka brokers, host:port, separated by commas.
-    #[arg(long, env)]
-    pub kafka_brokers: String,
-
-    /// What the names of the topics and of the consumer groups begin with. Lets several shops share a broker.
-    #[arg(long, env, default_value = "")]
-    pub topic_prefix: String,
-
-    /// File with the public key (Ed25519, PEM) that access tokens are verified with.
-    #[arg(long, env)]
-    pub token_public_key_file: PathBuf,
-
-    /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
-    #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
-    pub parked_keys_max: usize,
-
     /// How many orders may wait for the transaction that places them; one more is answered 503.
     #[arg(long, env, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub waiting_orders_max: u32,
@@ -48,18 +30,7 @@ pub struct Config {
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub open_sagas_max: u32,
 
-    /// What the HTTP server takes in.
+    /// What every service is told.
     #[command(flatten)]
-    pub limits: Limits,
-
-    /// Where spans go.
-    #[command(flatten)]
-    pub traces: Traces,
-}
-
-impl Config {
-    /// The broker, as messaging wants it.
-    pub(crate) fn broker(&self) -> Broker {
-        Broker { brokers: self.kafka_brokers.clone(), prefix: self.topic_prefix.clone() }
-    }
+    pub common: Common,
 }

@@ -2,6 +2,7 @@
 
 mod events;
 mod list;
+mod step;
 mod view;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -21,6 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use web::{
     access::{Principal, Verifier},
+    condition::{Condition, Tag},
     extract::{IdempotencyKey, Json, Path, Prefer, Query},
     openapi,
     problem::{Problem, types},
@@ -153,14 +155,17 @@ struct Past {
 #[utoipa::path(
     get,
     path = "/v1/orders/{id}",
-    params(("id" = OrderId, Path, description = "The order."), Past, Prefer),
+    params(("id" = OrderId, Path, description = "The order."), Past, Prefer, Condition),
     responses((status = 200, description = "The order.", body = OrderView,
-               headers(("Preference-Applied" = String, description = "How long was waited, if that was wished."))))
+               headers(("ETag" = String, description = "Its state."),
+               ("Preference-Applied" = String, description = "How long was waited, if that was wished."))),
+              (status = 304, description = "It is as the client has it."))
 )]
 async fn show_order(
     State(app): State<App>,
     principal: Principal,
     prefer: Prefer,
+    condition: Condition,
     Query(past): Query<Past>,
     Path(id): Path<OrderId>,
 ) -> Result<Response, Problem> {
@@ -175,13 +180,18 @@ async fn show_order(
     };
     if let Some(moment) = moment {
         // What has been does not change: there is nothing to wait for.
-        return Ok(Json(view::at(&app, id, moment).await?).into_response());
+        return Ok(shown(&condition, view::at(&app, id, moment).await?));
     }
     let order = match prefer.wait {
         Some(at_most) if order.status == Status::Pending => app.settled.wait(id, at_most).await.unwrap_or(order),
         _ => order,
     };
-    Ok((prefer.applied(), Json(view::now(&app, order).await?)).into_response())
+    Ok((prefer.applied(), shown(&condition, view::now(&app, order).await?)).into_response())
+}
+
+/// The version alone does not tell how an order is seen: that somebody wants it cancelled is no event of it.
+fn shown(condition: &Condition, view: OrderView) -> Response {
+    condition.show(&Tag::of_content(&view), Json(view))
 }
 
 /// Has an order cancelled, if it still can be. It is when all is undone; to ask again is harmless.

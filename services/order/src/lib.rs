@@ -65,9 +65,6 @@ use crate::{
     admission::Admission, answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled,
 };
 
-/// The most messages of one transaction.
-const BATCH: usize = 500;
-
 /// What every part of the service shares.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
@@ -84,20 +81,14 @@ pub(crate) struct App {
 /// If the service cannot start, or a task ended early.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let db = connect(&config).await?;
-    let broker = config.broker();
+    let Config { common, .. } = &config;
+    let (broker, batch_max) = (common.broker(), common.batch_max as usize);
     broker.ensure_topics(&service::topics::specs()).await.context("the topics could not be created")?;
     let slot = slot(&db);
     relay::prepare(&db, &slot).await.context("the replication slot could not be created")?;
-    let public_key = std::fs::read_to_string(&config.token_public_key_file)
-        .with_context(|| format!("{} cannot be read", config.token_public_key_file.display()))?;
     let admission = Arc::new(Admission::new(config.open_sagas_max));
     let (committer, queue) = Committer::new(config.waiting_orders_max as usize, admission);
-    let app = App {
-        db: db.clone(),
-        verifier: Verifier::from_pem(&public_key).context("the public key for tokens is none")?,
-        committer,
-        settled: Arc::default(),
-    };
+    let app = App { db: db.clone(), verifier: common.verifier()?, committer, settled: Arc::default() };
 
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
@@ -110,18 +101,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let health = Health::until(&stop).relays(relay_config.pulse.clone());
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
-    let group = |name: &str| format!("{}{name}", config.topic_prefix);
     let consumer = |group: &str, topics: &[&str]| {
-        let consumer = Consumer::new(broker.clone(), group, topics, Offsets::new(db.clone()), BATCH);
-        consumer.parked_keys_max(config.parked_keys_max)
+        let consumer = Consumer::new(broker.clone(), group, topics, Offsets::new(db.clone()), batch_max);
+        consumer.parked_keys_max(common.parked_keys_max)
     };
-    let (orders, products) = (group("order"), group("order-catalogue"));
+    let (orders, products) = (common.group("order"), common.group("order-catalogue"));
     let reads_answers = consumer(&orders, &answers::TOPICS);
     let reads_catalogue = consumer(&products, &[catalogue::TOPIC]);
     let health = health.consumes("answers", reads_answers.pulse()).consumes("catalogue", reads_catalogue.pulse());
     tasks.spawn("answers", reads_answers.run(Traced::new(&orders, Answers(app.clone())), stop.clone()));
     tasks.spawn("catalogue", reads_catalogue.run(Traced::new(&products, Catalogue(app.clone())), stop.clone()));
-    tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
+    tasks.spawn("committer", place::run(app.clone(), queue, batch_max, stop.clone()));
     tasks.spawn("admission", admission::run(app.clone(), stop.clone()));
     tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
     tasks.spawn("forget", forget::run(app.clone(), stop.clone()));
@@ -138,7 +128,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let routes = http::routes(app)
         .merge(web::health::routes(health.look()))
         .merge(web::metrics::routes(verifier.clone(), service::metrics::render));
-    let gate = Gate::for_principals(config.limits, verifier);
+    let gate = Gate::for_principals(config.common.limits, verifier);
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, routes, gate, stop));
     tasks.run_until_stopped().await

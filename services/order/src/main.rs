@@ -11,6 +11,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let config = order::config::Config::parse();
     service::metrics::init();
-    let traces = config.traces.clone();
+    let traces = config.common.traces.clone();
     service::telemetry::run("order", &traces, order::run(config)).await
 }

@@ -8,48 +8,34 @@ use axum::{extract::State, http::StatusCode};
 use contracts::OrderId;
 use jiff::Timestamp;
 use messaging::HandleError;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use service::tasks::to_its_end;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use web::{
     access::Operator,
     extract::{Json, Path, Query},
-    page::{Cursor, Limit, List},
+    page::{Cursor, List, Page},
     problem::Problem,
 };
 
 use crate::{
     App, problem,
-    sagas::{AdvanceError, Moves, Progress},
+    sagas::{AdvanceError, Kind, Moves, Progress, Refusal},
     store,
 };
-
-/// Which part of the list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Page {
-    #[serde(default)]
-    #[param(inline)]
-    limit: Limit,
-    /// The `next_cursor` of the page before.
-    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<Cursor<Uuid>>,
-}
 
 /// A parked saga.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = ParkedSaga)]
 pub(crate) struct Parked {
     pub(crate) saga: Uuid,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) order: OrderId,
     /// The step that was refused.
     pub(crate) step: String,
     /// What its participant said.
-    pub(crate) reason: Value,
+    pub(crate) reason: Refusal,
     /// When.
     pub(crate) since: Timestamp,
 }
@@ -80,13 +66,13 @@ enum ResumeError {
 #[utoipa::path(
     get,
     path = "/v1/sagas/parked",
-    params(Page),
+    params(Page<Uuid>),
     responses((status = 200, description = "A page of the list.", body = List<Parked>))
 )]
 pub(crate) async fn list(
     State(app): State<App>,
     Operator: Operator,
-    Query(Page { limit, cursor }): Query<Page>,
+    Query(Page { limit, cursor }): Query<Page<Uuid>>,
 ) -> Result<Json<List<Parked>>, Problem> {
     let after = cursor.map(|Cursor(id)| id).unwrap_or_default();
     let mut conn = app.db.acquire().await.map_err(problem::store)?;

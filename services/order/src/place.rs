@@ -21,8 +21,6 @@ use crate::{
     store,
 };
 
-/// The most orders in one transaction.
-const BATCH: usize = 500;
 /// How often a batch that lost a deadlock is tried.
 const TRIES: usize = 5;
 
@@ -111,15 +109,15 @@ impl Committer {
     }
 }
 
-/// Commits all that is waiting, again and again, until `stop`; then what is left.
-pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut waiting = Vec::with_capacity(BATCH);
-    let mut pace = Pace::new(BATCH);
+/// Commits all that is waiting, at most `batch_max` in one transaction, again and again, until `stop`; then what is left.
+pub(crate) async fn run(app: App, mut queue: Queue, batch_max: usize, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut waiting = Vec::with_capacity(batch_max);
+    let mut pace = Pace::new(batch_max);
     loop {
         tokio::time::sleep_until(pace.next().into()).await;
         tokio::select! {
             biased;
-            taken = queue.recv_many(&mut waiting, BATCH) => if taken == 0 { return Ok(()) },
+            taken = queue.recv_many(&mut waiting, batch_max) => if taken == 0 { return Ok(()) },
             () = stop.cancelled(), if !queue.is_closed() => { queue.close(); continue }
         }
         pace.begin(waiting.len());

@@ -16,7 +16,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 use web::trace::Traceparent;
 
-pub(crate) use any::{AnySaga, Logged, Moves};
+pub(crate) use any::{AnySaga, Kind, Logged, Moves, Refusal};
 
 use crate::{
     App,

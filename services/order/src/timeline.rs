@@ -6,7 +6,8 @@ use contracts::order::OrderEvent;
 use jiff::Timestamp;
 use saga::{LogEntry, Word};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::sagas::Refusal;
 
 /// Who wrote something down. Each numbers what it writes 1..n without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +18,12 @@ pub(crate) enum Source {
 }
 
 /// What was written down.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum What {
     /// An event of the order.
     Event(OrderEvent),
     /// A step of a saga.
-    Step(Word<Value>),
+    Step(Word<Refusal>),
 }
 
 /// One entry.
@@ -54,8 +54,8 @@ pub(crate) struct NotACursor;
 /// first: a cancel that had to wait for the confirmation stands before it.
 pub(crate) fn timeline(
     events: Vec<OrderEvent>,
-    checkout: Vec<LogEntry<Value>>,
-    cancellation: Vec<LogEntry<Value>>,
+    checkout: Vec<LogEntry<Refusal>>,
+    cancellation: Vec<LogEntry<Refusal>>,
 ) -> Vec<Entry> {
     let events = events.into_iter().map(|event| Entry {
         source: Source::Order,
@@ -64,7 +64,7 @@ pub(crate) fn timeline(
         what: What::Event(event),
     });
     let step = |source| {
-        move |entry: LogEntry<Value>| Entry { source, number: entry.seq, at: entry.at, what: What::Step(entry.word) }
+        move |entry: LogEntry<Refusal>| Entry { source, number: entry.seq, at: entry.at, what: What::Step(entry.word) }
     };
     let checkout = checkout.into_iter().map(step(Source::Checkout));
     let cancellation = cancellation.into_iter().map(step(Source::Cancellation));

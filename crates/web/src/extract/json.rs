@@ -2,8 +2,8 @@
 
 use axum::{
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,9 +14,6 @@ use crate::{
     text::tamed,
 };
 
-/// The largest body, in bytes.
-pub const BODY_LIMIT: usize = 64 * 1024;
-
 /// A body of JSON: as an argument of a handler what came in, as its result what goes out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json<T>(pub T);
@@ -24,13 +21,13 @@ pub struct Json<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             let detail = "State the type of the body: `Content-Type: application/json`.";
             return Err(Problem::of(&types::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        DefaultBodyLimit::max(BODY_LIMIT).apply(&mut request);
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| unread(rejection.status()))?;
+        // The gate has read the body, and told whoever sent too much, too slowly, or not to the end.
+        let body = Bytes::from_request(request, state).await.map_err(|error| Problem::internal(&error))?;
         parse(&body).map(Self)
     }
 }
@@ -50,14 +47,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let subtype = media_type.strip_prefix("application/").unwrap_or_default();
     subtype == "json" || subtype.ends_with("+json")
-}
-
-fn unread(status: StatusCode) -> Problem {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::of(&types::BODY_TOO_LARGE, format_args!("A body has at most {BODY_LIMIT} bytes."))
-    } else {
-        Problem::of(&types::BAD_REQUEST, "The body could not be read to its end.")
-    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -6,6 +6,6 @@ mod parts;
 mod prefer;
 
 pub use idempotency_key::{IdempotencyKey, NotAnIdempotencyKey};
-pub use json::{BODY_LIMIT, Json};
+pub use json::Json;
 pub use parts::{Path, Query};
 pub use prefer::{MAX_WAIT, Prefer};

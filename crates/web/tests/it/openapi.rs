@@ -46,6 +46,7 @@ async fn what_is_routed_is_described_and_may_answer_with_a_problem() {
     let headers = &description["components"]["responses"]["Problem"]["headers"];
     assert_eq!(headers["Retry-After"]["schema"]["type"], "integer");
     assert_eq!(headers["WWW-Authenticate"]["schema"]["type"], "string");
+    assert_eq!(headers["Allow"]["schema"]["type"], "string");
     assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }
 

@@ -1,20 +1,23 @@
 //! Invoices and credit notes: as the JSON that is stored, byte for byte, or as the page that people print.
 
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse, Response};
 use contracts::OrderId;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use web::access::Principal;
+use web::condition::{Condition, Tag};
 use web::extract::{Json, Path, Query};
-use web::page::{Cursor, Limit};
+use web::openapi;
+use web::page::{Cursor, List, Page};
 use web::problem::Problem;
 
 use super::Api;
-use crate::invoice::{Invoice, Number};
+use crate::invoice::{Invoice, Number, Series};
 use crate::store::invoices::{self, StoredInvoice};
 use crate::store::payments;
 use crate::{page, problem};
@@ -24,6 +27,7 @@ use crate::{page, problem};
 #[schema(as = InvoiceSummary)]
 pub(super) struct View {
     number: Number,
+    #[schema(schema_with = kinds)]
     kind: &'static str,
     order: OrderId,
     issued_at: Timestamp,
@@ -36,23 +40,24 @@ pub(super) struct View {
     sha256: String,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-struct Invoices {
-    invoices: Vec<View>,
+fn kinds() -> RefOr<Schema> {
+    openapi::words([Series::Invoice, Series::CreditNote].map(Series::name))
 }
 
 /// An invoice or a credit note; as a page to who prefers that.
 #[utoipa::path(
     get,
     path = "/v1/invoices/{number}",
-    params(("number" = Number, Path, description = "Its number.")),
+    params(("number" = Number, Path, description = "Its number."), Condition),
     responses((status = 200, description = "The invoice: as JSON, byte for byte as it is stored, or as a page.",
                content((Invoice = "application/json"), (String = "text/html")),
-               headers(("ETag" = String, description = "SHA-256 of its bytes."))))
+               headers(("ETag" = String, description = "SHA-256 of its bytes."))),
+              (status = 304, description = "It is as the client has it."))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
     principal: Principal,
+    condition: Condition,
     Path(number): Path<Number>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -61,33 +66,33 @@ pub(super) async fn show(
         stored.filter(|stored| may_see(principal, stored)).ok_or_else(|| problem::invoice_not_found(number))?;
     let wants_page = wants_page(&headers);
     // The tag of the JSON is the hash of its bytes; the page is another form, so it has another tag.
-    let tag = format!("\"{}{}\"", hexadecimal(&stored.hash), if wants_page { "-page" } else { "" });
-    let tag = HeaderValue::from_str(&tag).map_err(|error| Problem::internal(&error))?;
-    let common = [(ETAG, tag), (VARY, HeaderValue::from_static("accept"))];
-    Ok(if wants_page {
+    let tag = Tag::of_digest(&stored.hash, if wants_page { "-page" } else { "" });
+    let shown = if wants_page {
         let page = page::render(&read(&stored)?);
         let headers = [
             (CONTENT_TYPE, "text/html; charset=utf-8"),
             (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
         ];
-        (common, headers, page).into_response()
+        (headers, page).into_response()
     } else {
-        (common, [(CONTENT_TYPE, "application/json")], stored.facts).into_response()
-    })
+        ([(CONTENT_TYPE, "application/json")], stored.facts).into_response()
+    };
+    Ok(([(VARY, "accept")], condition.show(&tag, shown)).into_response())
 }
 
 /// The invoice of an order, then its credit notes as they were issued. Empty as long as none is.
 #[utoipa::path(
     get,
     path = "/v1/orders/{order}/invoices",
-    params(("order" = OrderId, Path, description = "The order.")),
-    responses((status = 200, description = "All of the order.", body = Invoices))
+    params(("order" = OrderId, Path, description = "The order."), Page<Number>),
+    responses((status = 200, description = "A page of the list.", body = List<View>))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     principal: Principal,
+    Query(part): Query<Page<Number>>,
     Path(order): Path<OrderId>,
-) -> Result<Json<impl Serialize>, Problem> {
+) -> Result<Json<List<View>>, Problem> {
     let payment = payments::find(&api.pool, order).await.map_err(problem::store)?;
     let visible = payment.filter(|stored| match principal {
         Principal::Operator => true,
@@ -96,35 +101,22 @@ pub(super) async fn list(
     visible.ok_or_else(|| problem::payment_not_found(order))?;
     let stored = invoices::list(&api.pool, order).await.map_err(problem::store)?;
     let views: Result<Vec<View>, Problem> = stored.iter().map(View::of).collect();
-    Ok(Json(Invoices { invoices: views? }))
-}
-
-/// Which part of the list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    #[serde(default)]
-    #[param(inline)]
-    limit: Limit,
-    /// The `next_cursor` of the page before.
-    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<Cursor<Number>>,
+    Ok(Json(List::within(views?, part, |view| view.number, |view| view)))
 }
 
 /// A customer's own invoices and credit notes, or, for an operator, everybody's.
 #[utoipa::path(
     get,
     path = "/v1/invoices",
-    params(Page),
+    params(Page<Number>),
     responses((status = 200, description = "A page of the list: invoices and then credit notes, of each the latest first.",
-               body = web::page::List<View>))
+               body = List<View>))
 )]
 pub(super) async fn page(
     State(api): State<Api>,
     principal: Principal,
-    Query(Page { limit, cursor }): Query<Page>,
-) -> Result<Json<web::page::List<View>>, Problem> {
+    Query(Page { limit, cursor }): Query<Page<Number>>,
+) -> Result<Json<List<View>>, Problem> {
     let customer = match principal {
         Principal::Customer(customer) => Some(customer),
         Principal::Operator => None,
@@ -133,7 +125,7 @@ pub(super) async fn page(
     let mut conn = api.pool.acquire().await.map_err(problem::store)?;
     let found = invoices::page(&mut conn, customer, before, limit.and_one()).await.map_err(problem::store)?;
     let views: Result<Vec<View>, Problem> = found.iter().map(View::of).collect();
-    Ok(Json(web::page::List::of(views?, limit, |view| view.number, |view| view)))
+    Ok(Json(List::of(views?, limit, |view| view.number, |view| view)))
 }
 
 /// To whom an invoice belongs is nobody else's business.

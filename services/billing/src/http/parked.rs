@@ -9,7 +9,7 @@ use web::extract::{Json, Query};
 use web::page::{Cursor, Limit, List};
 use web::problem::Problem;
 
-use super::Api;
+use super::{Api, operations};
 use crate::problem;
 use crate::store::intents::{self, Parked};
 
@@ -42,6 +42,7 @@ enum Listed {
 #[schema(as = ParkedPayment)]
 pub(super) struct ParkedView {
     order: OrderId,
+    #[schema(schema_with = operations)]
     operation: String,
     /// What the provider knows it by.
     key: String,

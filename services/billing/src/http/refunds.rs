@@ -12,8 +12,9 @@ use service::tasks::to_its_end;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use web::access::Operator;
-use web::extract::{IdempotencyKey, Json, Path};
+use web::extract::{IdempotencyKey, Json, Path, Query};
 use web::openapi;
+use web::page::{List, Page};
 use web::problem::Problem;
 
 use super::Api;
@@ -46,7 +47,7 @@ struct Accepted {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Refund)]
-struct View {
+pub(super) struct View {
     number: u32,
     amount: Money,
     taxes: Vec<Taxed>,
@@ -62,11 +63,6 @@ enum StateView {
     Open,
     Refunded,
     Refused,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Refunds {
-    refunds: Vec<View>,
 }
 
 /// Takes in a refund.
@@ -118,21 +114,22 @@ async fn take_in(api: &Api, order: OrderId, key: &str, amount: Money) -> Result<
     Ok(Requested::New(refund))
 }
 
-/// Every refund of a payment, and what became of it.
+/// The refunds of a payment, and what became of each.
 #[utoipa::path(
     get,
     path = "/v1/payments/{order}/refunds",
-    params(("order" = OrderId, Path, description = "The order that is paid for.")),
-    responses((status = 200, description = "All of the payment.", body = Refunds))
+    params(("order" = OrderId, Path, description = "The order that is paid for."), Page<u32>),
+    responses((status = 200, description = "A page of the list, the first request first.", body = List<View>))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     _: Operator,
+    Query(part): Query<Page<u32>>,
     Path(order): Path<OrderId>,
-) -> Result<Json<impl Serialize>, Problem> {
+) -> Result<Json<List<View>>, Problem> {
     payments::find(&api.pool, order).await.map_err(problem::store)?.ok_or_else(|| problem::payment_not_found(order))?;
     let refunds = refunds::of_orders(&api.pool, &[order]).await.map_err(problem::store)?;
-    Ok(Json(Refunds { refunds: refunds.into_iter().map(View::from).collect() }))
+    Ok(Json(List::within(refunds, part, |refund| refund.number, View::from)))
 }
 
 impl From<Refund> for View {

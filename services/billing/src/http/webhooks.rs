@@ -11,9 +11,6 @@ use crate::provider::ProviderKey;
 use crate::store::intents;
 use crate::webhook::{Body, Refused};
 
-/// The largest webhook. Unit: bytes.
-pub(super) const LARGEST: usize = 16 * 1024;
-
 /// Takes in a hint that something is decided: the provider is asked about it now. What is not about an open intent
 /// changes nothing, and the provider need not send it again.
 #[utoipa::path(

@@ -56,6 +56,7 @@ async fn what_cannot_be_is_refused_with_a_code_and_changes_nothing() {
         (&post, &refunds, "{\"amount\":1e400}".to_owned(), 400, "malformed_json"),
         (&post, &refunds, "[".repeat(200), 400, "malformed_json"),
         (&post, &refunds, " ".repeat(1 << 20), 413, "body_too_large"),
+        (&post, "/v1/provider/webhooks", " ".repeat(2_001), 413, "body_too_large"),
         (&put, &who, customer("name", json!("\u{0}")), 422, "invalid_customer"),
         (&put, &who, customer("name", json!("a\u{7}b")), 422, "invalid_customer"),
         (&put, &who, customer("name", ne()), 422, "invalid_body"),

@@ -41,6 +41,7 @@ impl Client {
             desk: bench.desk.clone(),
             clock: Clock::system(),
             webhooks: Some(Webhooks::new(SECRET).unwrap()),
+            webhook_max_bytes: 2_000,
         });
         let router = web::serve::guarded(router, Gate::default());
         Self { router, signer: Signer::from_pem(&private).unwrap(), private_pem: private }
@@ -202,6 +203,15 @@ async fn fixed_sets_of_words_are_said_in_the_description() {
     assert_eq!(schemas["Payment"]["properties"]["state"]["enum"], json!(states));
     assert_eq!(schemas["Command"]["properties"]["progress"]["enum"], json!(["waiting", "in_work", "answered"]));
     assert_eq!(schemas["Refund"]["properties"]["state"]["enum"], json!(["open", "refunded", "refused"]));
+    let operations = json!(["authorize", "void", "capture", "refund"]);
+    for schema in ["Intent", "ParkedPayment"] {
+        assert_eq!(schemas[schema]["properties"]["operation"]["enum"], operations, "{schema}");
+    }
+    assert_eq!(schemas["InvoiceSummary"]["properties"]["kind"]["enum"], json!(["invoice", "credit_note"]));
+    let shown = &description["paths"]["/v1/payments/{order}"]["get"]["responses"]["200"]["content"];
+    assert_eq!(shown["application/json"]["schema"]["$ref"], "#/components/schemas/ShownPayment");
+    let any = json!([{ "$ref": "#/components/schemas/WholePayment" }, { "$ref": "#/components/schemas/Payment" }]);
+    assert_eq!(schemas["ShownPayment"]["anyOf"], any);
     let codes = schemas["ProblemCode"]["enum"].as_array().unwrap();
     assert!(["payment_not_found", "invalid_refund", "overloaded"].iter().all(|code| codes.contains(&json!(code))));
 }

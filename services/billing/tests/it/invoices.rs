@@ -2,7 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use contracts::CustomerId;
 use jiff::Timestamp;
 use messaging::HandleError;
@@ -123,12 +123,18 @@ async fn each_part_that_goes_back_is_credited_and_the_end_credits_the_rest() {
     bench.tell(&[order.cancelled()]).await.unwrap();
     let (status, list) = client.get(&format!("/v1/orders/{}/invoices", order.id), OPERATOR).await;
     assert_eq!(status, 200, "{list}");
-    let seen: Vec<(&str, i64, &Value)> = list["invoices"]
+    let seen: Vec<(&str, i64, &Value)> = list["data"]
         .as_array()
         .unwrap()
         .iter()
         .map(|one| (one["number"].as_str().unwrap(), one["total"]["amount"].as_i64().unwrap(), &one["corrects"]))
         .collect();
+    let second = &list["data"][1];
+    let next = web::page::Cursor(&second["number"]);
+    let path = format!("/v1/orders/{}/invoices?limit=1&cursor={next}", order.id);
+    let (_, third) = client.get(&path, OPERATOR).await;
+    assert_eq!((&third["data"][0], &third["has_more"]), (&list["data"][2], &json!(true)), "a page at a time");
+    assert_eq!((&list["has_more"], &list["next_cursor"]), (&json!(false), &Value::Null));
     let first = json!("INV-1");
     assert_eq!(
         seen,
@@ -261,6 +267,13 @@ async fn an_invoice_is_shown_to_its_customer_byte_for_byte_or_as_a_page() {
         let tag = if content == "application/json" { digest.clone() } else { format!("{digest}-page") };
         assert_eq!(response.headers()[ETAG], format!("\"{tag}\""), "{accept:?}: each form has its own");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{accept:?}: it names somebody");
+        let known = Request::builder().uri("/v1/invoices/INV-1").header(IF_NONE_MATCH, format!("\"{tag}\""));
+        let known = client.response(known.header(ACCEPT, accept.unwrap_or("*/*")), own, Body::empty()).await;
+        assert_eq!(known.status(), 304, "{accept:?}: the client has it");
+        assert_eq!(
+            (&known.headers()[ETAG], &known.headers()[VARY]),
+            (&response.headers()[ETAG], &"accept".parse().unwrap())
+        );
         let body = String::from_utf8(to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap();
         if content == "application/json" {
             assert_eq!(body, facts);

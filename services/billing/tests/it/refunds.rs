@@ -46,7 +46,7 @@ impl Sale {
         let (_, seen) = self.client.get(&self.path, OPERATOR).await;
         let refund =
             |one: &Value| (one["amount"]["amount"].as_i64().unwrap(), one["state"].as_str().unwrap().to_owned());
-        seen["refunds"].as_array().unwrap().iter().map(refund).collect()
+        seen["data"].as_array().unwrap().iter().map(refund).collect()
     }
 
     async fn paid(&self) -> i64 {
@@ -92,7 +92,7 @@ async fn each_part_takes_its_share_of_net_and_vat_back_and_all_of_them_all_of_it
     sale.settled().await;
     let (_, seen) = sale.client.get(&sale.path, OPERATOR).await;
     let vat = |one: &Value| one["taxes"][0]["vat"]["amount"].as_i64().unwrap();
-    let vats: Vec<i64> = seen["refunds"].as_array().unwrap().iter().map(vat).collect();
+    let vats: Vec<i64> = seen["data"].as_array().unwrap().iter().map(vat).collect();
     assert_eq!(vats, [0, 0, 53, 53, 100], "0.16, 0.48, 53.3, 53.3 and the rest");
     let booked = "select count(*) from ledger_entry where kind = 'refund'";
     assert_eq!(sale.bench.count(booked).await, 5);

@@ -9,7 +9,7 @@ use contracts::{Money, Sku};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{
-    IntoParams, ToSchema,
+    ToSchema,
     openapi::{RefOr, Schema},
 };
 use web::{
@@ -17,7 +17,7 @@ use web::{
     condition::Condition,
     extract::{Json, Path, Query},
     openapi,
-    page::{Cursor, Limit, List},
+    page::{Cursor, List, Page},
     problem::Problem,
 };
 
@@ -62,19 +62,6 @@ pub(super) struct ProductView {
     price: Money,
     vat_rate: u32,
     at: Timestamp,
-}
-
-/// Which part of the list.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    #[serde(default)]
-    #[param(inline)]
-    limit: Limit,
-    /// The `next_cursor` of the page before.
-    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<Cursor<Sku>>,
 }
 
 /// Creates the product, or changes it. Its version grows only if something changed. To change one, `If-Match` must say
@@ -134,13 +121,13 @@ pub(super) async fn show(
 #[utoipa::path(
     get,
     path = "/v1/products",
-    params(Page),
+    params(Page<Sku>),
     responses((status = 200, description = "A page of the list.", body = List<ProductView>)),
     security(())
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    Query(Page { limit, cursor }): Query<Page>,
+    Query(Page { limit, cursor }): Query<Page<Sku>>,
 ) -> Result<Json<List<ProductView>>, Problem> {
     let after = cursor.map(|Cursor(sku)| sku);
     let found = store::product::page(&app.db, after.as_ref(), limit.and_one()).await.map_err(problem::store)?;

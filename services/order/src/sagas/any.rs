@@ -3,7 +3,8 @@
 use contracts::{OrderId, billing::PaymentToken, order::CancelReason, order::OrderEvent};
 use jiff::Timestamp;
 use saga::{Answer, CommandId, Data, Ended, Input, Instance, LogEntry, Phase, Transition};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::AdvanceError;
@@ -18,6 +19,26 @@ use crate::{
 pub(crate) enum AnySaga {
     Checkout(Instance<Checkout>),
     Cancellation(Instance<Cancellation>),
+}
+
+/// The kinds of sagas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SagaKind)]
+pub(crate) enum Kind {
+    /// An order is confirmed once its stock is held and its money taken.
+    Checkout,
+    /// An order that is paid for is cancelled.
+    Cancellation,
+}
+
+/// Why a participant refused what a saga asked for: by the kind of saga.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = SagaRefusal)]
+pub(crate) enum Refusal {
+    Checkout(CancelReason),
+    Cancellation(ReclaimRefusal),
 }
 
 /// What can reach a saga.
@@ -138,19 +159,18 @@ impl AnySaga {
         }
     }
 
-    /// The name of its kind.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::Checkout(_) => CHECKOUT.name(),
-            Self::Cancellation(_) => CANCELLATION.name(),
+            Self::Checkout(_) => Kind::Checkout,
+            Self::Cancellation(_) => Kind::Cancellation,
         }
     }
 
     /// The step that was refused and the reason, if it is parked.
-    pub(crate) fn parked(&self) -> Option<(&str, Value)> {
+    pub(crate) fn parked(&self) -> Option<(&str, Refusal)> {
         match self {
-            Self::Checkout(instance) => refused(instance.phase()),
-            Self::Cancellation(instance) => refused(instance.phase()),
+            Self::Checkout(instance) => refused(instance.phase(), Refusal::Checkout),
+            Self::Cancellation(instance) => refused(instance.phase(), Refusal::Cancellation),
         }
     }
 
@@ -158,8 +178,8 @@ impl AnySaga {
     pub(crate) fn stored(&self) -> Stored {
         let order = self.order();
         match self {
-            Self::Checkout(instance) => Stored::of(self.kind(), order, instance),
-            Self::Cancellation(instance) => Stored::of(self.kind(), order, instance),
+            Self::Checkout(instance) => Stored::of(self.kind().name(), order, instance),
+            Self::Cancellation(instance) => Stored::of(self.kind().name(), order, instance),
         }
     }
 
@@ -178,6 +198,16 @@ impl AnySaga {
     }
 }
 
+impl Kind {
+    /// Its name in the database and in the API.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Checkout => CHECKOUT.name(),
+            Self::Cancellation => CANCELLATION.name(),
+        }
+    }
+}
+
 impl Moved {
     fn of<D: Data<Command = Command>>(
         saga: Uuid,
@@ -191,7 +221,7 @@ impl Moved {
 }
 
 impl Logged {
-    fn of<R: serde::Serialize>(saga: Uuid, log: &[LogEntry<R>]) -> Option<Self> {
+    fn of<R: Serialize>(saga: Uuid, log: &[LogEntry<R>]) -> Option<Self> {
         let first = log.first()?;
         Some(Self { saga, seq: first.seq, entries: json(log) })
     }
@@ -209,13 +239,13 @@ impl Stored {
     }
 }
 
-fn refused<R: serde::Serialize>(phase: &Phase<R>) -> Option<(&str, Value)> {
+fn refused<R: Clone>(phase: &Phase<R>, of_its_kind: impl FnOnce(R) -> Refusal) -> Option<(&str, Refusal)> {
     match phase {
-        Phase::Parked { step, reason } => Some((step, serde_json::to_value(reason).unwrap_or_default())),
+        Phase::Parked { step, reason } => Some((step, of_its_kind(reason.clone()))),
         Phase::Begun | Phase::AtPivot | Phase::PastPivot | Phase::Unwinding(_) | Phase::Ended(_) => None,
     }
 }
 
-fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("a saga and its log are plain structs, which are always JSON")
 }

@@ -3,14 +3,15 @@
 use contracts::OrderId;
 use jiff::Timestamp;
 use saga::LogEntry;
-use serde_json::Value;
 use sqlx::{PgConnection, types::Json};
+
+use crate::sagas::Refusal;
 
 /// The logs of an order's sagas.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
-    pub(crate) checkout: Vec<LogEntry<Value>>,
-    pub(crate) cancellation: Vec<LogEntry<Value>>,
+    pub(crate) checkout: Vec<LogEntry<Refusal>>,
+    pub(crate) cancellation: Vec<LogEntry<Refusal>>,
 }
 
 /// When somebody first wanted the order cancelled in time, if anybody did.
@@ -32,7 +33,7 @@ pub(crate) async fn cancel_requested_at(conn: &mut PgConnection, order: OrderId)
 pub(crate) async fn logs(conn: &mut PgConnection, order: OrderId) -> sqlx::Result<Logs> {
     let rows = sqlx::query!(
         r#"-- history::logs
-         select saga.kind, saga_log.entries as "entries: Json<Vec<LogEntry<Value>>>"
+         select saga.kind, saga_log.entries as "entries: Json<Vec<LogEntry<Refusal>>>"
          from saga join saga_log on saga_log.saga_id = saga.id
          where saga.order_id = $1 order by saga_log.saga_id, saga_log.seq"#,
         order.as_uuid(),

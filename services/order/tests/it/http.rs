@@ -10,7 +10,7 @@ use contracts::CustomerId;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use web::access::Principal;
+use web::{access::Principal, gate::Gate, serve::guarded};
 
 use super::bench::Bench;
 use crate::{http, order::News, place};
@@ -30,7 +30,7 @@ pub(super) async fn bench() -> Bench {
 /// The same, with its committer at work.
 pub(super) fn runs(bench: Bench) -> Bench {
     let queue = bench.queue.lock().unwrap().take().unwrap();
-    tokio::task::spawn(place::run(bench.app.clone(), queue, CancellationToken::new()));
+    tokio::task::spawn(place::run(bench.app.clone(), queue, 500, CancellationToken::new()));
     bench
 }
 
@@ -40,7 +40,8 @@ impl Bench {
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answer {
-        let response = http::routes(self.app.clone()).oneshot(request).await.unwrap();
+        let router = guarded(http::routes(self.app.clone()), Gate::default());
+        let response = router.oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -239,6 +240,17 @@ async fn fixed_sets_of_words_are_said_in_the_description() {
     for schema in ["Order", "OrderSummary", "Accepted"] {
         assert_eq!(schemas[schema]["properties"]["status"]["$ref"], "#/components/schemas/OrderStatus", "{schema}");
     }
+    assert_eq!(schemas["SagaKind"]["enum"], json!(["checkout", "cancellation"]));
+    assert_eq!(schemas["ParkedSaga"]["properties"]["kind"]["$ref"], "#/components/schemas/SagaKind");
+    let words: Vec<&Value> = schemas["Step"]["oneOf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| &step["properties"]["word"]["enum"][0])
+        .collect();
+    assert!(["asked", "timed_out", "unwound"].iter().all(|word| words.contains(&&json!(word))), "{words:?}");
+    let entry = schemas["Entry"].to_string();
+    assert!(["Step", "OrderEvent"].iter().all(|of| entry.contains(&format!("#/components/schemas/{of}"))), "{entry}");
     let codes = schemas["ProblemCode"]["enum"].as_array().unwrap();
     assert!(["order_not_found", "price_changed", "overloaded"].iter().all(|code| codes.contains(&json!(code))));
 }

@@ -96,6 +96,27 @@ async fn a_cancel_is_seen_from_when_it_was_wanted() {
     assert_eq!((&cancelled["status"], cancelled.get("cancellation")), (&json!("cancelled"), None));
 }
 
+/// That somebody wants it cancelled changes the order without a new version of it.
+#[tokio::test]
+async fn an_order_that_the_client_has_is_not_sent_again() {
+    let bench = Bench::new().await;
+    let checkout = bench.confirmed().await;
+    let id = checkout.order;
+    let ask = async |path: &str, known: &str| {
+        let request = bench.request(&Principal::Customer(bench.customer), &format!("/v1/orders/{path}"));
+        let answer = bench.call(request.header("if-none-match", known).body(Body::empty()).unwrap()).await;
+        (answer.status.as_u16(), answer.headers["etag"].to_str().unwrap().to_owned(), answer.bytes.len())
+    };
+    let (status, tag, _) = ask(&id.to_string(), "\"other\"").await;
+    assert_eq!(status, 200);
+    assert_eq!(ask(&id.to_string(), &tag).await, (304, tag.clone(), 0));
+    let cancel = bench.request(&Principal::Operator, &format!("/v1/orders/{id}/cancellation")).method(Method::POST);
+    assert_eq!(bench.call(cancel.body(Body::empty()).unwrap()).await.body["version"], 2);
+    let (status, wanted_no_more, _) = ask(&id.to_string(), &tag).await;
+    assert_eq!((status, wanted_no_more == tag), (200, false));
+    assert_eq!(ask(&format!("{id}?version=2"), &tag).await, (304, tag, 0), "as it was");
+}
+
 #[tokio::test]
 async fn a_moment_that_is_none_is_refused() {
     let bench = Bench::new().await;
