@@ -90,7 +90,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     relay::prepare(&db, &slot).await.context("the replication slot could not be created")?;
     let public_key = std::fs::read_to_string(&config.token_public_key_file)
         .with_context(|| format!("{} cannot be read", config.token_public_key_file.display()))?;
-    let admission = Arc::new(Admission::new(config.open_sagas_max));
+    let admission = Arc::new(Admission::new(config.open_sagas_max, config.open_sagas_per_customer_max));
     let (committer, queue) = Committer::new(config.waiting_orders_max as usize, admission);
     let app = App {
         db: db.clone(),
