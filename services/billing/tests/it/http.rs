@@ -197,12 +197,14 @@ async fn a_sum_larger_than_any_amount_and_a_time_before_any_calendar_are_shown()
     let bench = Bench::start(HANDED_OVER_ONLY).await;
     let client = Client::of(&bench);
     for seq in [1, 2] {
-        // In one statement each, for each must add nothing in sum.
-        let entry = "insert into ledger_entry values ($1, gen_random_uuid(), 'authorization', 1, now(), sha256(''))";
-        let _entry = sqlx::query(entry).bind(seq).execute(&bench.pool).await.unwrap();
-        let postings = "insert into ledger_posting values
-                        ($1, 1, 'memo_authorized', 9223372036854775807, 'EUR'), ($1, 2, 'memo_customers', -9223372036854775807, 'EUR')";
-        let _postings = sqlx::query(postings).bind(seq).execute(&bench.pool).await.unwrap();
+        // Both postings in one statement, for each statement must add nothing in sum.
+        let booked = format!(
+            "insert into ledger_entry values ({seq}, gen_random_uuid(), 'authorization', 1, now(), sha256(''));
+             insert into ledger_posting values ({seq}, 1, 'memo_authorized', {most}, 'EUR'),
+                                               ({seq}, 2, 'memo_customers', -{most}, 'EUR')",
+            most = i64::MAX
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(booked)).execute(&bench.pool).await.unwrap();
     }
     let (status, seen) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
     assert_eq!(status, 200, "{seen}");
