@@ -25,12 +25,13 @@ use super::{
     replayed::BUSINESS,
     stores::Stores,
     topics::Topics,
-    world::{Customer, OK, PATIENCE, World},
+    world::{Customer, OK, Order, PATIENCE, World},
 };
 
 const SKU: &str = "PLATYPUS-7";
-/// Of the name, of the address and of the e-mail: words that stand nowhere by chance, in the case that is looked for.
-const WORDS: [&str; 3] = ["quokkafeather", "numbatgate", "wombatpost"];
+/// Of the name, of the address, of the e-mail and of what an order is called: words that stand nowhere by chance, in the
+/// case that is looked for.
+const WORDS: [&str; 4] = ["quokkafeather", "numbatgate", "wombatpost", "bandicootfor"];
 
 /// Where a word stands: the store, topic or log, and the place in it.
 type Places = BTreeSet<String>;
@@ -53,6 +54,7 @@ async fn somebody_who_is_forgotten_is_in_no_table_topic_or_log_but_on_their_invo
         places(["billing public.customer.name", "billing public.invoice.facts"]),
         places(["billing public.customer.address", "billing public.invoice.facts"]),
         places(["billing public.customer.email"]),
+        places(["order public.order_reference.reference"]),
     ];
     assert_eq!(places_of(&world, &stores, WORDS).await, known);
     let before = stores.contents().await;
@@ -60,8 +62,21 @@ async fn somebody_who_is_forgotten_is_in_no_table_topic_or_log_but_on_their_invo
     customer.forget().await;
 
     world.rest(&stores, &topics).await;
+    // The order service hears of it.
+    let named = async || {
+        let named = sqlx::query_scalar::<_, i64>("select count(*) from order_reference");
+        named.fetch_one(&stores.orders).await.unwrap()
+    };
+    let forgotten = async {
+        while named().await > 0 {
+            sleep(Duration::from_millis(50)).await
+        }
+    };
+    timeout(PATIENCE, forgotten).await.expect("what an order was called is forgotten");
+    world.rest(&stores, &topics).await;
     let papers = places(["billing public.invoice.facts"]);
-    assert_eq!(places_of(&world, &stores, WORDS).await, [papers.clone(), papers, Places::new()]);
+    let left = places_of(&world, &stores, WORDS).await;
+    assert_eq!(left, [papers.clone(), papers, Places::new(), Places::new()]);
     let papers = "select count(*) from invoice where facts like '%Quokkafeather%' and facts like '%Numbatgate%'";
     let papers: i64 = sqlx::query_scalar(papers).fetch_one(&stores.billing).await.unwrap();
     assert_eq!(papers, 4, "two invoices, and what credits a part and a whole");
@@ -74,16 +89,17 @@ async fn somebody_who_is_forgotten_is_in_no_table_topic_or_log_but_on_their_invo
     let empty = |table: &&str| before.get(*table).is_none_or(|rows| rows.starts_with("0 rows"));
     assert_eq!(BUSINESS.iter().filter(|table| empty(table)).collect::<Vec<_>>(), [&""; 0], "these have rows");
     let changed: Vec<_> = before.keys().filter(|table| before.get(*table) != after.get(*table)).collect();
-    assert_eq!(changed, ["billing.customer"]);
+    assert_eq!(changed, ["billing.customer", "order.order_reference"]);
     assert_eq!(before.len(), after.len());
 }
 
-/// Misstates themselves; then buys four times: shipped and refunded in part, taken back, declined, out of stock.
+/// Misstates themselves; then buys four times: shipped and refunded in part, taken back, declined, out of stock. The
+/// declined one is called something.
 async fn live(world: &World, customer: &Customer) {
     customer.misstate().await;
     let kept = customer.buy(SKU, 1, OK).await;
     let taken_back = customer.buy(SKU, 2, OK).await;
-    let declined = customer.buy(SKU, 1, "tok_authorize_declined").await;
+    let declined = customer.buy_called("BANDICOOTFOR-MY-HUSBAND", SKU, "tok_authorize_declined").await;
     let short = customer.buy(SKU, 1_000, OK).await;
     let ends = [&kept, &taken_back, &declined, &short].map(|order| order.status.as_str());
     assert_eq!(ends, ["confirmed", "confirmed", "cancelled", "cancelled"]);
@@ -107,6 +123,14 @@ async fn live(world: &World, customer: &Customer) {
 }
 
 impl Customer {
+    /// Buys a piece, and calls the order so.
+    async fn buy_called(&self, reference: &str, sku: &str, card: &str) -> Order {
+        let lines = json!([{ "sku": sku, "quantity": 1 }]);
+        let order = json!({ "lines": lines, "payment_token": card, "reference": reference });
+        let bought = self.request_at(0, reference, &lines, card).json(&order).header("prefer", "wait=30");
+        bought.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
     /// States themselves as nobody can be, and in no JSON; nothing of that is kept.
     async fn misstate(&self) {
         let mut wrong = self.who.clone();

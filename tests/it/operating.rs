@@ -11,8 +11,11 @@ async fn the_status_is_one_table_of_all_that_runs_and_waits() {
     let looked = async {
         loop {
             let shown = shop::status::table(&world.shop.state(), world.shop.folder()).await.to_string();
-            // The sagas are counted twice a second.
-            if shown.lines().any(|line| line.contains("order service") && cells(line)[10].parse::<u32>().is_ok()) {
+            // The sagas are counted twice a second, the payments every other.
+            let counted = |service: &str, place: usize| {
+                shown.lines().any(|line| line.contains(service) && cells(line)[place].parse::<u32>().is_ok())
+            };
+            if counted("order service", 10) && counted("billing service", 12) {
                 return shown;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -21,7 +24,8 @@ async fn the_status_is_one_table_of_all_that_runs_and_waits() {
     let shown = tokio::time::timeout(PATIENCE, looked).await.unwrap();
     eprintln!("{shown}");
     let header = ["", "pid", "port", "health", "uptime", "memory", "restarts", "to read", "parked keys", "WAL kept"];
-    assert_eq!(cells(shown.lines().nth(1).unwrap()), [&header[..], &["open sagas", "parked sagas"]].concat());
+    let waits = ["open sagas", "parked sagas", "parked payments"];
+    assert_eq!(cells(shown.lines().nth(1).unwrap()), [&header[..], &waits].concat());
     for part in world.shop.state().parts {
         let line = shown.lines().find(|line| cells(line)[0] == part.shown).unwrap_or_else(|| panic!("{part:?}"));
         let cells = cells(line);
@@ -32,6 +36,7 @@ async fn the_status_is_one_table_of_all_that_runs_and_waits() {
         assert_eq!([count(7), count(8)], [is_service; 2], "{line}");
         let (is_order, has_wal) = (part.name == "order", ["order", "billing"].contains(&part.name.as_str()));
         assert_eq!([count(10), count(11)], [is_order; 2], "{line}");
+        assert_eq!(count(12), part.name == "billing", "{line}");
         assert_eq!(cells[9].ends_with(" MB"), has_wal, "{line}");
     }
 }

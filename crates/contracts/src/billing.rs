@@ -1,7 +1,7 @@
 //! What `billing` says, and what it can be told to do.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
 
 pub use crate::token::{NotAPaymentToken, PaymentToken};
@@ -128,6 +128,15 @@ pub enum BillingEvent {
         /// When.
         at: Timestamp,
     },
+    /// A customer has wished to be forgotten, and nobody knows who they are any more: whoever else keeps something that
+    /// they have written forgets it, too. Answers no command. Key: customer id.
+    #[serde(rename = "billing.customer-erased.v1")]
+    CustomerErased {
+        /// Who it was.
+        customer: CustomerId,
+        /// When. What they write afterwards is theirs again.
+        at: Timestamp,
+    },
 }
 
 /// Why a payment was refused.
@@ -137,12 +146,28 @@ pub enum PaymentRefusal {
     /// The provider said no.
     Declined {
         /// The provider's own code.
+        #[serde(deserialize_with = "short")]
+        #[schema(max_length = 64)]
         decline_code: String,
     },
     /// The payment was voided before it was asked for.
     Voided,
     /// No name and address is known to make out an invoice to.
     UnknownCustomer,
+}
+
+/// The longest decline code: a word or a few, which goes on from message to message, so that none grows beyond what the
+/// broker takes. Unit: bytes.
+pub const DECLINE_CODE_MAX: usize = 64;
+
+/// A longer one is none of billing's, which cuts what the provider says.
+fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let code = String::deserialize(deserializer)?;
+    if code.len() <= DECLINE_CODE_MAX {
+        Ok(code)
+    } else {
+        Err(D::Error::invalid_length(code.len(), &"64 bytes at most"))
+    }
 }
 
 impl Message for BillingCommand {
@@ -178,6 +203,7 @@ impl Message for BillingEvent {
             | Self::PaymentCaptured { order, .. }
             | Self::CaptureRefused { order, .. }
             | Self::PaymentRefunded { order, .. } => order.to_string(),
+            Self::CustomerErased { customer, .. } => customer.to_string(),
         }
     }
 
@@ -189,6 +215,7 @@ impl Message for BillingEvent {
             Self::PaymentCaptured { .. } => "billing.payment-captured.v1",
             Self::CaptureRefused { .. } => "billing.capture-refused.v1",
             Self::PaymentRefunded { .. } => "billing.payment-refunded.v1",
+            Self::CustomerErased { .. } => "billing.customer-erased.v1",
         }
     }
 }

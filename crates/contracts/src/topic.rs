@@ -15,7 +15,7 @@ pub enum Topic {
     BillingCommands,
     /// What inventory did or refused.
     InventoryEvents,
-    /// What billing did or refused.
+    /// What billing did or refused, and whom it has forgotten.
     BillingEvents,
     /// The full state of each product, with its version.
     InventoryCatalogue,
@@ -51,7 +51,8 @@ pub const PARTITIONS: i32 = 4;
 /// Which partition a key goes to; the name is librdkafka's. The same as the Java client's default.
 pub const PARTITIONER: &str = "murmur2_random";
 
-/// Every topic. The key is the order id, but for the catalogue, whose key is the SKU.
+/// Every topic. The key is the order id, but for the catalogue, whose key is the SKU, and for what billing says of a
+/// customer, whose key is the customer's id.
 pub const TOPICS: [Spec; 6] = [
     spec(Topic::OrderEvents, "order.events", "order", &["inventory", "billing"], Kept::Days(7)),
     spec(Topic::InventoryCommands, "inventory.commands", "order", &["inventory"], Kept::Days(1)),

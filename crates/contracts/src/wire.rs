@@ -8,10 +8,11 @@ macro_rules! golden {
 }
 
 /// Every golden file: its name without the ending, and the message in it, as JSON.
-pub const GOLDEN: [(&str, &str); 33] = [
+pub const GOLDEN: [(&str, &str); 34] = [
     golden!("billing.authorize-payment.v1"),
     golden!("billing.capture-payment.v1"),
     golden!("billing.capture-refused.v1.declined"),
+    golden!("billing.customer-erased.v1"),
     golden!("billing.payment-authorized.v1"),
     golden!("billing.payment-captured.v1"),
     golden!("billing.payment-refunded.v1"),

@@ -80,6 +80,16 @@ fn an_unknown_version_is_no_message() {
 }
 
 #[test]
+fn a_message_with_a_decline_code_that_no_provider_gave_is_none() {
+    for (length, is_read) in [(0, true), (64, true), (65, false), (950_000, false)] {
+        let reason = PaymentRefusal::Declined { decline_code: "x".repeat(length) };
+        let refused = BillingEvent::CaptureRefused { command: command("capture"), order: order(), reason, at: at() };
+        let read = serde_json::from_str::<BillingEvent>(&serde_json::to_string(&refused).unwrap());
+        assert_eq!(read.is_ok(), is_read, "{length}");
+    }
+}
+
+#[test]
 fn a_payment_token_shows_in_no_log() {
     let shown = format!("{:?}", billing_commands()[0]);
     assert!(!shown.contains("tok_ok"), "{shown}");
@@ -230,5 +240,6 @@ fn billing_events() -> Vec<BillingEvent> {
         BillingEvent::PaymentCaptured { command: command("capture-payment:do"), order, amount: total(), at },
         BillingEvent::CaptureRefused { command: command("capture-payment:do"), order, reason: declined(), at },
         BillingEvent::PaymentRefunded { command: command("refund-payment:do"), order, amount: total(), at },
+        BillingEvent::CustomerErased { customer: customer(), at },
     ]
 }

@@ -11,11 +11,12 @@ use crate::{Service, State, metrics::Metrics, process::Processes, state::PartSta
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What of a service's metrics an operator looks at first.
-pub(crate) const MEASURED: [&str; 5] = ["to read", "parked keys", "WAL kept", "open sagas", "parked sagas"];
+pub(crate) const MEASURED: [&str; 6] =
+    ["to read", "parked keys", "WAL kept", "open sagas", "parked sagas", "parked payments"];
 
 /// Every process of the shop in `folder`: what, process id, port, health, uptime, memory, restarts; and of each service
 /// how many messages it has yet to read, how many keys are parked, how much of the log is kept for its relay, how many
-/// sagas are open or parked.
+/// sagas are open or parked, and how many payments wait for an operator.
 pub async fn table(state: &State, folder: &Path) -> Table {
     let processes = Processes::now();
     let client = Client::new();
@@ -25,7 +26,7 @@ pub async fn table(state: &State, folder: &Path) -> Table {
         let pid = part.pid.filter(|pid| processes.get(*pid).is_some());
         let memory = pid.map_or(0, |pid| processes.memory(pid));
         total += memory;
-        let [to_read, parked_keys, kept, open, parked] = match pid {
+        let [to_read, parked_keys, kept, open, parked, payments] = match pid {
             Some(_) if is_service(part) => measured(Metrics::of(state, folder, &part.name).await.ok()),
             _ => Default::default(),
         };
@@ -42,6 +43,7 @@ pub async fn table(state: &State, folder: &Path) -> Table {
             kept,
             open,
             parked,
+            payments,
         ]);
     }
     table.add_row(["all", "", "", "", "", megabytes(total).as_str()]);
@@ -50,13 +52,13 @@ pub async fn table(state: &State, folder: &Path) -> Table {
 
 /// The head of the table; `id` is what a part is found by.
 pub(crate) fn columns(id: &str) -> [&str; 7 + MEASURED.len()] {
-    let [to_read, parked_keys, kept, open, parked] = MEASURED;
-    ["", id, "port", "health", "uptime", "memory", "restarts", to_read, parked_keys, kept, open, parked]
+    let [to_read, parked_keys, kept, open, parked, payments] = MEASURED;
+    ["", id, "port", "health", "uptime", "memory", "restarts", to_read, parked_keys, kept, open, parked, payments]
 }
 
 /// What a service measures; `?` if it does not tell.
 pub(crate) fn measured(metrics: Option<Metrics>) -> [String; MEASURED.len()] {
-    let Some(metrics) = metrics else { return [(); 5].map(|()| "?".to_owned()) };
+    let Some(metrics) = metrics else { return [(); MEASURED.len()].map(|()| "?".to_owned()) };
     let count = |name| metrics.sum(name).map(|value| format!("{value:.0}")).unwrap_or_default();
     // A relay that stands by keeps no log.
     let kept = metrics.sum("messaging_retained_wal_bytes").map(|bytes| megabytes(bytes as u64)).unwrap_or_default();
@@ -66,6 +68,7 @@ pub(crate) fn measured(metrics: Option<Metrics>) -> [String; MEASURED.len()] {
         kept,
         count("orders_sagas_open"),
         count("orders_sagas_parked"),
+        count("billing_payments_parked"),
     ]
 }
 

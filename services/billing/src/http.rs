@@ -143,6 +143,7 @@ async fn resume(State(api): State<Api>, _: Operator, Path(order): Path<OrderId>)
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct AsOf {
+    /// RFC 3339. An entry has the time of the clock of the replica that booked it, so this is as exact as those clocks agree.
     as_of: Option<Timestamp>,
 }
 
@@ -279,10 +280,10 @@ struct AccountView {
     /// Unit: hundredths of a percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     vat_rate: Option<i32>,
-    debits: i64,
-    credits: i64,
+    debits: i128,
+    credits: i128,
     /// Debits less credits.
-    balance: i64,
+    balance: i128,
 }
 
 impl From<&StoredPayment> for PaymentView {
@@ -338,7 +339,7 @@ impl From<&AccountBalance> for AccountView {
             vat_rate: balance.vat_rate,
             debits: balance.debits,
             credits: balance.credits,
-            // Both are sums of what fits, and neither is negative: their difference fits.
+            // Both are sums of 64 bits, of which no table has enough rows to fill 128.
             balance: balance.debits.saturating_sub(balance.credits),
         }
     }

@@ -15,6 +15,7 @@
 //! | `changes`, `store` | what one transaction writes; all SQL |
 //! | `webhook` | whether a webhook is the provider's, and what it is about |
 //! | `http`, `problem` | the API, and what can go wrong there |
+//! | `meters` | what operators see of payments |
 
 pub mod config;
 pub mod customer;
@@ -40,6 +41,7 @@ mod changes;
 mod commands;
 mod events;
 mod lanes;
+mod meters;
 mod problem;
 mod store;
 
@@ -110,6 +112,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let asked = pool.clone();
     let health = health.reaches_database(move || postgres::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
+    tasks.spawn("parked payments", meters::run(pool.clone(), stop.clone()));
     let (metrics_for, asking) = (verifier.clone(), verifier.clone());
     let webhook_max_bytes = config.provider_webhook_max_bytes;
     let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, webhook_max_bytes })

@@ -1,4 +1,5 @@
-//! The payment provider over HTTP. Whatever is not a whole answer, in time, is [`Unclear`]: it is asked about later.
+//! The payment provider over HTTP. Whatever is not a whole answer, in time, is [`Unclear`]: it is asked about later. So is
+//! a call that it turns away, but somebody is told.
 //!
 //! A circuit breaker stands before it: when half of the last `CALLS_LOOKED_AT` calls found no working provider, none is
 //! made for `PAUSE`, and then a few at first. An intent whose call was not made is put off like any other. A call that
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contracts::Money;
+use contracts::billing::DECLINE_CODE_MAX;
 use recloser::{AsyncRecloser, Recloser};
 use reqwest::header::HeaderName;
 use reqwest::redirect::Policy;
@@ -20,8 +22,8 @@ use crate::provider::{Act, Done, Found, Outcome, Provider, ProviderKey, Request,
 
 /// The longest answer that is read. Unit: bytes.
 const LONGEST_ANSWER: usize = 16 * 1024;
-/// How much is kept of a decline code, or of a key that is not ours. Unit: bytes.
-const LONGEST_WORD: usize = 64;
+/// How much is kept of a decline code, or of a key that is not ours: as much as a message may say of it. Unit: bytes.
+const LONGEST_WORD: usize = DECLINE_CODE_MAX;
 
 /// How many calls the breaker looks back at.
 const CALLS_LOOKED_AT: usize = 100;
@@ -121,7 +123,7 @@ impl OverHttp {
             recloser::Error::Inner(trouble) => unclear(key, &chain(&trouble)),
             recloser::Error::Rejected => {
                 tracing::debug!(provider.key = %key, "The provider does not work; no call was made.");
-                Unclear
+                Unclear::NoAnswer
             }
         })
     }
@@ -152,7 +154,7 @@ impl Provider for OverHttp {
         let reply = self.call(call.json(&Body::of(request)), &request.key).await?;
         match reply.status {
             StatusCode::OK => read(&reply.body, &request.key),
-            status => Err(unclear(&request.key, &status)),
+            status => Err(no_word(&request.key, status)),
         }
     }
 
@@ -161,7 +163,7 @@ impl Provider for OverHttp {
         match reply.status {
             StatusCode::OK => read(&reply.body, key).map(Found::Definite),
             StatusCode::NOT_FOUND => Ok(Found::NotFound),
-            status => Err(unclear(key, &status)),
+            status => Err(no_word(key, status)),
         }
     }
 }
@@ -221,5 +223,30 @@ fn tamed(word: &str) -> String {
 
 fn unclear(key: &ProviderKey, why: &dyn std::fmt::Display) -> Unclear {
     tracing::info!(provider.key = %key, why = %why, "A call to the provider has no clear outcome; it is asked about later.");
-    Unclear
+    Unclear::NoAnswer
+}
+
+/// An answer of this status says nothing of what became of `key`.
+fn no_word(key: &ProviderKey, status: StatusCode) -> Unclear {
+    if !is_for_good(status) {
+        return unclear(key, &status);
+    }
+    tracing::warn!(provider.key = %key, %status,
+        "The provider turns a call away. It is asked again, and after some tries an operator.");
+    Unclear::TurnedAway { status: status.as_u16() }
+}
+
+/// Whether the same call would be turned away again: it is the client's fault (4xx), and not that it came too soon, or
+/// that the provider does not know us, which is none of this call alone.
+fn is_for_good(status: StatusCode) -> bool {
+    let passes = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::LOCKED,
+        StatusCode::TOO_EARLY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    status.is_client_error() && !passes.contains(&status)
 }

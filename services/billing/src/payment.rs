@@ -317,7 +317,9 @@ impl Payment {
     /// What the ledger says of an outcome that was judged to be right.
     fn entry(&self, operation: Operation, outcome: &Outcome, at: Timestamp) -> Option<LedgerEntry> {
         let (order, Outcome::Executed(done)) = (self.order, outcome) else { return None };
-        let amount = done.amount?;
+        // A void follows an authorization that is booked. Whatever the provider had left of it, such as nothing because it
+        // has lapsed, none of it is set aside any more, so the books release all of it.
+        let amount = done.amount.unwrap_or(self.asked());
         Some(match operation {
             Operation::Authorize => LedgerEntry::authorization(order, amount, at),
             Operation::Void => LedgerEntry::release(order, amount, at),

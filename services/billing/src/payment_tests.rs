@@ -110,6 +110,7 @@ fn said(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Answer(BillingEvent::CaptureRefused { reason: PaymentRefusal::Voided, .. }) => "not captured: voided",
         Effect::Answer(BillingEvent::CaptureRefused { .. }) => "not captured",
         Effect::Answer(BillingEvent::PaymentRefunded { .. }) => "refunded",
+        Effect::Answer(BillingEvent::CustomerErased { .. }) => unreachable!("no payment says so"),
         Effect::OpenIntent(Act::Authorize { .. }) => "authorize!",
         Effect::OpenIntent(Act::Void { .. }) => "void!",
         Effect::OpenIntent(Act::Capture { .. }) => "capture!",
@@ -184,6 +185,15 @@ fn an_outcome_of_another_or_a_settled_intent_changes_nothing() {
             assert_eq!(payment, before, "{state:?} {operation:?}");
         }
     }
+}
+
+#[test]
+fn a_void_that_says_no_amount_releases_what_the_books_have() {
+    let mut payment = Orchestrator::new().payment(State::Voiding);
+    let effects = payment.outcome(Operation::Void, &done(None), NOW).unwrap();
+    assert_eq!(payment.state, State::Voided);
+    let released = LedgerEntry::release(payment.order, PRICE, NOW);
+    assert!(effects.contains(&Effect::Post(released)), "{effects:?}");
 }
 
 #[test]

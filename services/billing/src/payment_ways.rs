@@ -165,6 +165,7 @@ pub(super) fn answered(event: &BillingEvent) -> CommandId {
         | BillingEvent::PaymentCaptured { command, .. }
         | BillingEvent::CaptureRefused { command, .. }
         | BillingEvent::PaymentRefunded { command, .. } => command.clone(),
+        BillingEvent::CustomerErased { .. } => unreachable!("no payment says so"),
     }
 }
 

@@ -91,7 +91,7 @@ pub enum Outcome {
 /// What the provider says of something it has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Done {
-    /// Over how much. A release of nothing has none.
+    /// Over how much. A release need not say it: nothing is set aside any more.
     pub amount: Option<Money>,
     /// What the provider keeps of it.
     pub fee: Option<Money>,
@@ -106,10 +106,20 @@ pub enum Found {
     NotFound,
 }
 
-/// It is not known whether the provider has done it: no answer came, or none that can be read.
+/// It is not known whether the provider has done it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the provider's answer did not come")]
-pub struct Unclear;
+pub enum Unclear {
+    /// No answer came, or none that can be read.
+    #[error("the provider's answer did not come")]
+    NoAnswer,
+    /// The provider does not take this call, and will not take the same again. That is no refusal: an earlier call under
+    /// the key may have been taken, and what a void, a capture or a refund is for must be done all the same.
+    #[error("the provider turns the call away with status {status}")]
+    TurnedAway {
+        /// The HTTP status.
+        status: u16,
+    },
+}
 
 /// What the provider says cannot be booked. The intent is parked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +151,14 @@ pub enum Unbookable {
     OfAnother {
         /// The key in the answer.
         key: String,
+    },
+    /// What is asked for is not taken at all, however often.
+    #[error("the provider turns the call away with status {status}, {tries} times by now")]
+    TurnedAway {
+        /// The HTTP status.
+        status: u16,
+        /// How often it was asked.
+        tries: u32,
     },
     /// A provider that refuses to release is no reason to say "voided".
     #[error("the provider refuses to release the authorization")]

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::HandleError;
+use metrics::counter;
 use service::clock::Clock;
 use service::crash_point;
 use sqlx::PgPool;
@@ -35,7 +36,7 @@ use crate::changes::Changes;
 use crate::intent::Intent;
 use crate::lanes::{Lanes, Room};
 use crate::provider::{Found, Outcome, Provider, Unbookable, Unclear};
-use crate::store::{intents, payments};
+use crate::store::{self, intents, payments};
 
 /// How fast the worker goes.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,9 @@ impl Pace {
 const DESK_SIZE: usize = 10_000;
 /// The most outcomes that one transaction books.
 const BATCH: usize = 500;
+/// An intent that was tried so often, and is then turned away, is parked. That is some 40 s after the first try, in which
+/// whoever has just changed something at the provider may have noticed.
+const TRIES_IN_VAIN: u32 = 10;
 
 /// Where opened intents are handed to the worker of this process.
 #[derive(Debug, Clone)]
@@ -225,10 +229,10 @@ async fn call_in_time(
 ) -> (Result<Outcome, Unclear>, Room) {
     let mut said = pin!(timeout(pace.call_timeout, call(provider, intent)));
     if let Ok(prompt) = timeout(pace.prompt, &mut said).await {
-        return (prompt.unwrap_or(Err(Unclear)), room);
+        return (prompt.unwrap_or(Err(Unclear::NoAnswer)), room);
     }
     let room = lanes.slow(room);
-    (said.await.unwrap_or(Err(Unclear)), room)
+    (said.await.unwrap_or(Err(Unclear::NoAnswer)), room)
 }
 
 /// Gets the provider's word on `intent`. If it was tried before, the provider may have done it: it is asked first. "Not
@@ -253,12 +257,12 @@ impl Books {
         }
     }
 
-    /// Books `batch`, as often as it takes. An outcome that the database will never accept is left out; its intent
-    /// stays open.
+    /// Books `batch`, as often as it takes. An outcome that the database will never accept, or whose payment cannot be
+    /// read, is left out; its intent is parked.
     async fn book_surely(&self, batch: &[Finished], stop: &CancellationToken) {
         let mut pause = Duration::from_millis(50);
         loop {
-            match self.book(batch).await.map_err(HandleError::from) {
+            match self.book(batch).await.map_err(store::fault) {
                 Ok(()) => return,
                 Err(HandleError::Message(error)) => match batch {
                     [one] => return self.set_aside(&one.intent, &*error).await,
@@ -282,14 +286,13 @@ impl Books {
         }
     }
 
-    /// Parks an intent whose outcome the database refuses, as it always will. If that fails too, it stays open and comes
-    /// back.
+    /// Parks an intent whose outcome cannot be booked, now or ever. If that fails too, it stays open and comes back.
     async fn set_aside(&self, intent: &Intent, error: &(dyn std::error::Error + Send + Sync + 'static)) {
         tracing::error!(order.id = %intent.request.order, error = error as &(dyn std::error::Error + 'static),
             "The books refuse what the provider says; the payment is parked until an operator resumes it.");
         let park = async {
             let mut tx = self.pool.begin().await?;
-            payments::lock(&mut tx, [intent.request.order]).await?;
+            payments::hold(&mut tx, intent.request.order).await?;
             intents::park(&mut tx, &[(intent, format!("the books refuse it: {error}"))]).await?;
             tx.commit().await
         };
@@ -306,9 +309,15 @@ impl Books {
         let (mut changes, mut later, mut parked) = (Changes::default(), Vec::new(), Vec::new());
         for Finished { intent, said } in batch {
             let request = &intent.request;
-            let Ok(outcome) = said else {
-                later.push((intent, intent.delay()));
-                continue;
+            let outcome = match said {
+                Ok(outcome) => outcome,
+                Err(unclear) => {
+                    match given_up(intent, *unclear) {
+                        Some(why) => parked.push((intent, parking(intent, &why))),
+                        None => later.push((intent, intent.delay())),
+                    }
+                    continue;
+                }
             };
             let Some(payment) = locked.get_mut(&request.order) else { continue };
             let effects = match request.act.operation() {
@@ -333,6 +342,14 @@ impl Books {
         }
         Ok(())
     }
+}
+
+/// Why an intent that the provider turns away is not asked again, once it was asked so often; none if it is.
+fn given_up(intent: &Intent, unclear: Unclear) -> Option<Unbookable> {
+    let Unclear::TurnedAway { status } = unclear else { return None };
+    counter!("provider_calls_turned_away_total", "operation" => intent.request.act.name()).increment(1);
+    let tries = intent.tries;
+    (tries >= TRIES_IN_VAIN).then_some(Unbookable::TurnedAway { status, tries })
 }
 
 /// Why an intent is parked.

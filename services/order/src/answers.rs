@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 
-use contracts::{CommandId, OrderId, Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason};
+use contracts::{
+    CommandId, CustomerId, OrderId, Topic, billing::BillingEvent, inventory::InventoryEvent, order::CancelReason,
+};
+use jiff::Timestamp;
 use messaging::{Batch, HandleError, Handler, Record};
 use saga::{Answer, NotACommandId};
 use service::message::cause;
@@ -37,7 +40,7 @@ impl Handler for Answers {
         let heard: Vec<(&Record, Heard)> = heard.collect();
         let ids: Vec<Uuid> = heard.iter().filter_map(|(_, heard)| heard.saga()).collect();
         let (now, sagas) = store::sagas::lock(&mut tx, &ids).await?;
-        let mut progress = Progress::of(sagas);
+        let (mut progress, mut erased) = (Progress::of(sagas), Vec::new());
         for (record, heard) in heard {
             let taken = cause(record).sync_scope(|| match heard {
                 Heard::Answer(saga, moves) => progress.advance(saga, moves, now),
@@ -45,9 +48,14 @@ impl Handler for Answers {
                     progress.tell(order, news);
                     Ok(())
                 }
+                Heard::Erased(customer, at) => {
+                    erased.push((customer, at));
+                    Ok(())
+                }
             });
             taken.map_err(|error| HandleError::this_message(record.id, error))?;
         }
+        store::references::forget(&mut tx, &erased).await?;
         progress.commit(app, tx, now).await
     }
 }
@@ -58,13 +66,15 @@ pub(crate) enum Heard {
     Answer(Uuid, Moves),
     /// Of itself, about an order.
     News(OrderId, News),
+    /// Of somebody who is forgotten, and since when.
+    Erased(CustomerId, Timestamp),
 }
 
 impl Heard {
     fn saga(&self) -> Option<Uuid> {
         match self {
             Self::Answer(saga, _) => Some(*saga),
-            Self::News(..) => None,
+            Self::News(..) | Self::Erased(..) => None,
         }
     }
 
@@ -115,5 +125,6 @@ pub(crate) fn from_billing(event: BillingEvent) -> Result<Heard, NotACommandId> 
             Heard::to_checkout(&command, Answer::Refused(checkout::no_payment(reason)))
         }
         BillingEvent::PaymentRefunded { command, .. } => Heard::to_cancellation(&command, Answer::Done),
+        BillingEvent::CustomerErased { customer, at } => Ok(Heard::Erased(customer, at)),
     }
 }

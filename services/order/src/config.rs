@@ -30,6 +30,11 @@ pub struct Config {
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub open_sagas_max: u32,
 
+    /// How many sagas may be open of the orders of one customer, of all instances; beyond it no order of theirs is placed:
+    /// 429. A part of those that may be open in all, so that one customer never takes the room of all others.
+    #[arg(long, env, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub open_sagas_per_customer_max: u32,
+
     /// What every service is told.
     #[command(flatten)]
     pub common: Common,

@@ -215,6 +215,7 @@ impl World {
         match heard {
             Heard::Answer(saga, moves) => progress.advance(saga, moves, self.now).unwrap(),
             Heard::News(order, news) => progress.tell(order, news),
+            Heard::Erased(..) => unreachable!("nobody is forgotten here"),
         }
         world.take(progress);
         world
@@ -343,6 +344,7 @@ impl Said {
             Self::Billing(BillingEvent::PaymentCaptured { .. }) => "PaymentCaptured",
             Self::Billing(BillingEvent::CaptureRefused { .. }) => "CaptureRefused",
             Self::Billing(BillingEvent::PaymentRefunded { .. }) => "PaymentRefunded",
+            Self::Billing(BillingEvent::CustomerErased { .. }) => "CustomerErased",
         }
     }
 }

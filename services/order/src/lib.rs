@@ -86,7 +86,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     broker.ensure_topics(&service::topics::specs()).await.context("the topics could not be created")?;
     let slot = slot(&db);
     relay::prepare(&db, &slot).await.context("the replication slot could not be created")?;
-    let admission = Arc::new(Admission::new(config.open_sagas_max));
+    let admission = Arc::new(Admission::new(config.open_sagas_max, config.open_sagas_per_customer_max));
     let (committer, queue) = Committer::new(config.waiting_orders_max as usize, admission);
     let app = App { db: db.clone(), verifier: common.verifier()?, committer, settled: Arc::default() };
 

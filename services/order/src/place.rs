@@ -13,7 +13,7 @@ use web::trace::Traceparent;
 
 use crate::{
     App,
-    admission::Admission,
+    admission::{Admission, Full},
     meters,
     order::{self, Cart, Refusal},
     reference::Reference,
@@ -66,6 +66,8 @@ pub(crate) enum PlaceError {
     ReferenceTaken,
     #[error("too many orders are on their way; nothing was done about this one")]
     Busy,
+    #[error("too many orders of yours are on their way; nothing was done about this one")]
+    TooManyOpen,
     #[error("the order could not be stored; repeat the request with the same idempotency key")]
     Store,
 }
@@ -100,9 +102,10 @@ impl Committer {
             // It is about to stop.
             TrySendError::Closed(()) => PlaceError::Store,
         })?;
-        if !self.admission.admit() {
-            return Err(PlaceError::Busy);
-        }
+        self.admission.admit(wish.customer).map_err(|full| match full {
+            Full::Shop => PlaceError::Busy,
+            Full::Customer => PlaceError::TooManyOpen,
+        })?;
         let (reply, answer) = oneshot::channel();
         seat.send((wish, reply));
         answer.await.unwrap_or(Err(PlaceError::Store))

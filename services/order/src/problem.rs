@@ -50,6 +50,7 @@ impl From<PlaceError> for Problem {
             }
             // The committer has logged why.
             PlaceError::Busy => Self::of(&types::OVERLOADED, error).with_retry_after(RETRY_AFTER),
+            PlaceError::TooManyOpen => Self::of(&types::RATE_LIMITED, error).with_retry_after(RETRY_AFTER),
             PlaceError::Store => Self::of(&types::UNAVAILABLE, error).with_retry_after(RETRY_AFTER),
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A customer's own name for an order: 1 to 64 visible ASCII characters. It is in no event, for a customer may write into
-/// it whatever they like.
+/// it whatever they like, and it is forgotten with them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[!-~]{1,64}$", example = "PO-2026/17")]

@@ -124,7 +124,7 @@ impl Progress {
     /// Tells the orders, writes everything with one statement per table, and commits.
     ///
     /// # Errors
-    /// The database's, and [`HandleError::Message`] for news that cannot be.
+    /// The database's, and [`HandleError::Message`] for news that cannot be, or of an order that cannot be read.
     pub(crate) async fn commit(
         mut self,
         app: &App,
@@ -134,7 +134,7 @@ impl Progress {
         let listeners = self.listeners();
         let mut changed = Vec::new();
         if !listeners.is_empty() {
-            let orders = store::orders::lock(&mut tx, &listeners).await?;
+            let orders = store::orders::lock(&mut tx, &listeners).await.map_err(store::fault)?;
             changed = self.spread(orders, now).map_err(|error| HandleError::Message(error.into()))?;
             store::orders::update(&mut tx, &changed).await?;
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use contracts::OrderId;
+use sqlx::PgConnection;
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -71,13 +72,33 @@ pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn ask(app: &App) -> sqlx::Result<()> {
+pub(crate) async fn ask(app: &App) -> sqlx::Result<()> {
     let awaited = app.settled.awaited();
     if awaited.is_empty() {
         return Ok(());
     }
     let mut conn = app.db.acquire().await?;
-    let orders = store::orders::all(&mut conn, &awaited).await?;
+    let orders = look_up(&mut conn, &awaited).await?;
     app.settled.announce(orders.into_iter().filter(|order| order.status != Status::Pending).collect());
     Ok(())
+}
+
+/// The awaited orders as they are now. One that cannot be read is left out: nobody else waits for it.
+async fn look_up(conn: &mut PgConnection, awaited: &[OrderId]) -> sqlx::Result<Vec<Order>> {
+    match store::orders::all(conn, awaited).await {
+        Err(error) if store::is_unreadable(&error) => {}
+        all => return all,
+    }
+    let mut orders = Vec::with_capacity(awaited.len());
+    for order in awaited {
+        match store::orders::all(conn, &[*order]).await {
+            Ok(found) => orders.extend(found),
+            Err(error) if store::is_unreadable(&error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(order.id = %order, error, "an order that is awaited cannot be read");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(orders)
 }

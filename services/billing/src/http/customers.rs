@@ -77,7 +77,8 @@ pub(super) async fn show(
     Ok(condition.show(&customer.tag(), Json(customer)))
 }
 
-/// Forgets who a customer is. Their invoices stay, for the law wants them kept; their orders know an id that says nothing.
+/// Forgets who a customer is. Their invoices stay, for the law wants them kept; their orders know an id that says nothing,
+/// and soon no reference that they gave them.
 #[utoipa::path(
     delete,
     path = "/v1/customers/{customer}",
@@ -91,7 +92,7 @@ pub(super) async fn erase(
 ) -> Result<StatusCode, Problem> {
     require(principal, id)?;
     // A client that hangs up must not leave a lock.
-    let erased = to_its_end(async move { customers::erase(&api.pool, id).await }).await;
+    let erased = to_its_end(async move { customers::erase(&api.pool, id, api.clock.now()).await }).await;
     match erased.map_err(problem::store)? {
         Erased::Now => {
             tracing::info!(customer.id = %id, "Name and address of a customer were erased.");

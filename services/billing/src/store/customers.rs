@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use contracts::CustomerId;
+use contracts::billing::BillingEvent;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
+use messaging::postgres::outbox;
+use service::message::outgoing;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 use web::condition::{Condition, Unmet};
@@ -147,9 +150,10 @@ pub(crate) enum Erased {
     },
 }
 
-/// Forgets who `id` is, unless an invoice may still have to say so. Fails if another transaction looks at customers for
+/// Forgets who `id` is, unless an invoice may still have to say so, and has whoever else keeps what they have written do
+/// the same: also if nothing was known here. Fails if another transaction looks at customers for
 /// longer than the lock is waited for.
-pub(crate) async fn erase(pool: &PgPool, id: CustomerId) -> sqlx::Result<Erased> {
+pub(crate) async fn erase(pool: &PgPool, id: CustomerId, now: Timestamp) -> sqlx::Result<Erased> {
     let mut tx = pool.begin().await?;
     // No transaction that has found the customer is open now, so each of their payments can be seen. Erasures are few;
     // a lock per row would cost every order.
@@ -182,6 +186,7 @@ pub(crate) async fn erase(pool: &PgPool, id: CustomerId) -> sqlx::Result<Erased>
         id.as_uuid(),
     );
     let gone = gone.execute(&mut *tx).await?.rows_affected();
+    outbox::put(&mut tx, &[outgoing(&BillingEvent::CustomerErased { customer: id, at: now })]).await?;
     tx.commit().await?;
     Ok(if gone > 0 { Erased::Now } else { Erased::Before })
 }

@@ -254,6 +254,16 @@ pub(crate) async fn parked(
     Ok(rows.collect())
 }
 
+/// How many orders have a payment that waits for an operator.
+pub(crate) async fn count_parked(conn: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"-- intents::count_parked
+        select count(distinct order_id) as "orders!" from intent where parked is not null"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
 struct Row {
     order_id: Uuid,
     operation: String,

@@ -96,10 +96,10 @@ pub(crate) struct AccountBalance {
     pub(crate) currency: String,
     /// Unit: hundredths of a percent.
     pub(crate) vat_rate: Option<i32>,
-    /// The sum of all debits.
-    pub(crate) debits: i64,
+    /// The sum of all debits. Each fits 64 bits, but not all of them together.
+    pub(crate) debits: i128,
     /// The sum of all credits, as a positive number.
-    pub(crate) credits: i64,
+    pub(crate) credits: i128,
 }
 
 /// Every account that has postings, in every currency it has them in, folded up to and with `as_of`; without it, all.
@@ -107,17 +107,23 @@ pub(crate) async fn trial_balance(
     conn: impl PgExecutor<'_>,
     as_of: Option<Timestamp>,
 ) -> sqlx::Result<Vec<AccountBalance>> {
-    sqlx::query_as!(
-        AccountBalance,
+    // Nothing was booked before, and the database's calendar does not go back as far as ours.
+    let as_of = as_of.map(|as_of| as_of.max(Timestamp::UNIX_EPOCH));
+    let rows = sqlx::query!(
         r#"-- ledger::trial_balance
         select account, currency, vat_rate,
-               coalesce(sum(amount) filter (where amount > 0), 0)::bigint as "debits!",
-               coalesce(-sum(amount) filter (where amount < 0), 0)::bigint as "credits!"
+               coalesce(sum(amount) filter (where amount > 0), 0)::text as "debits!",
+               coalesce(-sum(amount) filter (where amount < 0), 0)::text as "credits!"
         from ledger_posting join ledger_entry using (seq)
         where $1::timestamptz is null or at <= $1
         group by account, currency, vat_rate order by account, currency, vat_rate"#,
         as_of.map(|as_of| as_of.to_sqlx()) as _,
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let sum = |text: String| text.parse::<i128>().map_err(sqlx::Error::decode);
+    let balance = |(account, currency, vat_rate, debits, credits)| {
+        Ok(AccountBalance { account, currency, vat_rate, debits: sum(debits)?, credits: sum(credits)? })
+    };
+    rows.into_iter().map(|row| balance((row.account, row.currency, row.vat_rate, row.debits, row.credits))).collect()
 }

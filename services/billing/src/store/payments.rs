@@ -57,6 +57,18 @@ pub(crate) async fn lock(
     Ok(payments)
 }
 
+/// Locks the payment of `order` as it stands, whether it can be read or not.
+pub(crate) async fn hold(conn: &mut PgConnection, order: OrderId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "-- payments::hold
+        select from payment where order_id = $1 for update",
+        order.as_uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Somebody else has written what was about to be written, from a state that nobody is in any more.
 #[derive(Debug, thiserror::Error)]
 #[error("another transaction was the first to write a payment: this one must read it")]

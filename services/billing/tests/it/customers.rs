@@ -145,6 +145,10 @@ async fn who_has_orders_on_their_way_is_forgotten_afterwards_and_invoices_keep_w
     assert_eq!(erase().await, (409, json!("orders_on_their_way")), "it is paid, and will be invoiced");
     bench.tell(&[order.confirmed()]).await.unwrap();
     assert_eq!(erase().await, (204, Value::Null));
+    let BillingEvent::CustomerErased { customer, .. } = bench.answered(3).await.remove(2) else {
+        panic!("nobody knows")
+    };
+    assert_eq!(customer, order.customer);
 
     // Not a word of them is left but on the invoice: every column of every table is looked at.
     let columns: Vec<(String, String)> = sqlx::query_as(
@@ -163,7 +167,7 @@ async fn who_has_orders_on_their_way_is_forgotten_afterwards_and_invoices_keep_w
 
     // And what is credited later still names them.
     bench.send(&[order.refund()]).await.unwrap();
-    bench.answered(3).await;
+    bench.answered(4).await;
     bench.tell(&[order.cancelled()]).await.unwrap();
     let (_, note) = client.get("/v1/invoices/CN-1", OPERATOR).await;
     assert_eq!(note["buyer"]["name"], json!("Ada Canary"));

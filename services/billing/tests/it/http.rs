@@ -193,6 +193,33 @@ async fn the_trial_balance_adds_up() {
     }
 }
 
+#[tokio::test]
+async fn a_sum_larger_than_any_amount_and_a_time_before_any_calendar_are_shown() {
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let client = Client::of(&bench);
+    for seq in [1, 2] {
+        // Both postings in one statement, for each statement must add nothing in sum.
+        let booked = format!(
+            "insert into ledger_entry values ({seq}, gen_random_uuid(), 'authorization', 1, now(), sha256(''));
+             insert into ledger_posting values ({seq}, 1, 'memo_authorized', {most}, 'EUR'),
+                                               ({seq}, 2, 'memo_customers', -{most}, 'EUR')",
+            most = i64::MAX
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(booked)).execute(&bench.pool).await.unwrap();
+    }
+    let (status, seen) = client.get("/v1/ledger/accounts", Some(Principal::Operator)).await;
+    assert_eq!(status, 200, "{seen}");
+    let both = u64::try_from(i64::MAX).unwrap() * 2;
+    let seen = seen["accounts"].as_array().unwrap();
+    assert_eq!((&seen[0]["debits"], &seen[1]["credits"]), (&json!(both), &json!(both)));
+    assert!(seen[1]["balance"].as_f64().unwrap() < -1.8e19, "{seen:?}");
+    let long_ago = "/v1/ledger/accounts?as_of=-009999-01-02T02:00:00Z";
+    let (status, seen) = client.get(long_ago, Some(Principal::Operator)).await;
+    assert_eq!((status.as_u16(), seen), (200, json!({"accounts": []})));
+    let far_ahead = "/v1/ledger/accounts?as_of=9999-12-30T22:00:00Z";
+    assert_eq!(client.get(far_ahead, Some(Principal::Operator)).await.0, 200);
+}
+
 /// Also the codes of problems: those of this API, and those every API has.
 #[tokio::test]
 async fn fixed_sets_of_words_are_said_in_the_description() {

@@ -3,6 +3,7 @@
 use axum::http::{Method, StatusCode};
 use billing::provider::Operation;
 use contracts::Message;
+use messaging::HandleError;
 use serde_json::{Value, json};
 use web::access::Principal;
 
@@ -117,5 +118,97 @@ async fn an_operator_sees_all_that_is_parked_and_nothing_else() {
     for query in ["", "?state=captured", "?state=parked&limit=0", "?state=parked&cursor=1"] {
         let (status, problem) = client.get(&format!("/v1/payments{query}"), OPERATOR).await;
         assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("invalid_query")), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_provider_turns_away_is_counted_and_after_ten_tries_waits_for_an_operator() {
+    service::metrics::init();
+    let bench = Bench::start(EAGER).await;
+    let client = Client::of(&bench);
+    let order = Order::with("tok_ok");
+    let key = order.key(Operation::Void);
+    bench.send(&[order.authorize()]).await.unwrap();
+    bench.answered(1).await;
+    bench.provider.is(Mood::TurnsAway(key.clone()));
+    bench.send(&[order.void()]).await.unwrap();
+    bench.poll(async || (bench.provider.asked(&key) > 1).then_some(())).await;
+    assert_eq!(bench.count("select count(*) from intent where parked is not null").await, 0, "not at once");
+    let counted = service::metrics::render();
+    let counter = r#"provider_calls_turned_away_total{operation="void"}"#;
+    assert!(counted.lines().any(|line| line.starts_with(counter)), "{counted}");
+
+    // As if so many tries had been made: the pauses between them grow.
+    let nine = "update intent set tries = 9, next_try_at = now() where parked is null";
+    let reason = "the provider turns the call away with status 404, 10 times by now";
+    bench
+        .poll(async || {
+            sqlx::raw_sql(nine).execute(&bench.pool).await.unwrap();
+            (bench.count("select count(*) from intent where parked is not null").await == 1).then_some(())
+        })
+        .await;
+    assert_eq!(bench.parked().await, reason);
+    let (_, listed) = client.get("/v1/payments?state=parked", OPERATOR).await;
+    assert_eq!((&listed["data"][0]["order"], &listed["data"][0]["parked"]), (&json!(order.id), &json!(reason)));
+    let asked = bench.provider.asked(&key);
+
+    // Nobody asks, until an operator has spoken with the provider.
+    let other = Order::with("tok_ok");
+    bench.send(&[other.authorize()]).await.unwrap();
+    bench.answered(2).await;
+    assert_eq!(bench.provider.asked(&key), asked);
+    bench.provider.is(Mood::Talks);
+    let resume = format!("/v1/payments/{}/resume", order.id);
+    assert_eq!(client.send(Method::POST, &resume, OPERATOR).await.0, StatusCode::ACCEPTED);
+    assert_eq!(bench.answered(3).await[2].kind(), "billing.payment-voided.v1");
+}
+
+#[tokio::test]
+async fn a_void_over_an_amount_that_is_not_said_releases_all_that_was_set_aside() {
+    let bench = Bench::start(EAGER).await;
+    let order = Order::with("tok_ok");
+    bench.provider.is(Mood::Withholds);
+    bench.send(&[order.authorize(), order.void()]).await.unwrap();
+    assert_eq!(bench.answered(2).await[1].kind(), "billing.payment-voided.v1");
+    assert_eq!(bench.count("select count(*) from ledger_entry where kind = 'release'").await, 1);
+    assert_eq!(bench.balances().await, [], "nothing is set aside any more");
+    let said = "select count(*) from payment_outcome where operation = 'void' and amount is null";
+    assert_eq!(bench.count(said).await, 1, "what the provider said is kept as it said it");
+}
+
+#[tokio::test]
+async fn a_payment_that_cannot_be_read_holds_up_no_other() {
+    for damage in [
+        r#"commands = '[{"id": "x", "kind": "of_a_later_version", "progress": "waiting"}]'"#,
+        "currency = 'DUCATS'",
+        r#"lines = '[]'"#,
+    ] {
+        let bench = Bench::start(EAGER).await;
+        let client = Client::of(&bench);
+        let (damaged, whole) = (Order::with("tok_ok"), Order::with("tok_ok"));
+        bench.provider.is(Mood::Silent);
+        bench.send(&[damaged.authorize(), whole.authorize()]).await.unwrap();
+        let damage = format!("update payment set {damage} where order_id = '{}'", damaged.id);
+        let update = sqlx::raw_sql(sqlx::AssertSqlSafe(damage)).execute(&bench.pool).await.unwrap();
+        assert_eq!(update.rows_affected(), 1);
+        bench.provider.is(Mood::Talks);
+
+        // What the provider says: the other is booked, this one waits for an operator.
+        assert_eq!(bench.answered(1).await[0].key(), whole.id.to_string());
+        bench.parked().await;
+        let (_, listed) = client.get("/v1/payments?state=parked", OPERATOR).await;
+        assert_eq!((&listed["data"][0]["order"], listed["data"].as_array().unwrap().len()), (&json!(damaged.id), 1));
+
+        // What arrives: whose fault it is, is found among many by halves, as with a broken constraint.
+        for commands in [&[whole.capture(), damaged.void()][..], &[damaged.void()]] {
+            let refused = bench.send(commands).await;
+            assert!(matches!(refused, Err(HandleError::Message(_))), "{refused:?}");
+        }
+        bench.send(&[whole.capture()]).await.unwrap();
+        bench.answered(2).await;
+        let refused = bench.tell(&[damaged.cancelled()]).await;
+        assert!(matches!(refused, Err(HandleError::Message(_))), "{refused:?}");
+        bench.tell(&[whole.confirmed()]).await.unwrap();
+        assert_eq!(bench.count("select count(*) from invoice").await, 1);
     }
 }

@@ -66,8 +66,9 @@ async fn what_is_no_whole_answer_decides_nothing() {
         (200, long),
         (204, String::new()),
         (302, String::new()),
-        (400, "no".to_owned()),
-        (422, "{}".to_owned()),
+        (401, String::new()),
+        (403, "{}".to_owned()),
+        (408, String::new()),
         (429, String::new()),
         (500, String::new()),
         (503, "<html>".to_owned()),
@@ -79,9 +80,21 @@ async fn what_is_no_whole_answer_decides_nothing() {
         .await;
         let request = request();
         let shown: String = body.chars().take(80).collect();
-        assert_eq!(stranger.provider.execute(&request).await, Err(Unclear), "{status} {shown}");
-        assert_eq!(stranger.provider.ask(&request.key).await, Err(Unclear), "{status} {shown}");
+        assert_eq!(stranger.provider.execute(&request).await, Err(Unclear::NoAnswer), "{status} {shown}");
+        assert_eq!(stranger.provider.ask(&request.key).await, Err(Unclear::NoAnswer), "{status} {shown}");
         assert_eq!(stranger.calls(), 2, "{status}: one call each, and no redirect is followed");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_taken_decides_nothing_and_is_told_apart() {
+    for status in [400, 404, 405, 409, 410, 422] {
+        let stranger = Stranger::that(move |_| said(status, r#"{"error": "no such payment"}"#)).await;
+        let request = request();
+        let turned_away = Unclear::TurnedAway { status };
+        assert_eq!(stranger.provider.execute(&request).await, Err(turned_away));
+        let asked = if status == 404 { Ok(Found::NotFound) } else { Err(turned_away) };
+        assert_eq!(stranger.provider.ask(&request.key).await, asked);
     }
 }
 
@@ -121,7 +134,7 @@ async fn slow_calls_beside_answered_ones_say_nothing_against_the_provider() {
         asked
     };
     let (slow, asked) = tokio::join!(slow, quick);
-    assert!(slow.iter().all(|said| *said == Err(Unclear)), "all were given up after two seconds");
+    assert!(slow.iter().all(|said| *said == Err(Unclear::NoAnswer)), "all were given up after two seconds");
     assert!(asked > 20, "only {asked} calls were answered meanwhile");
 }
 
@@ -148,13 +161,13 @@ async fn a_provider_that_does_not_work_is_left_alone_until_it_does() {
     .await;
     let key = request().key;
     for _ in 0..300 {
-        assert_eq!(stranger.provider.ask(&key).await, Err(Unclear));
+        assert_eq!(stranger.provider.ask(&key).await, Err(Unclear::NoAnswer));
     }
     let made = stranger.calls();
     assert!((100..200).contains(&made), "{made} of 300 calls were made");
     works.store(1, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while stranger.provider.ask(&key).await == Err(Unclear) {
+    while stranger.provider.ask(&key).await == Err(Unclear::NoAnswer) {
         assert!(Instant::now() < deadline, "the breaker does not close");
     }
     for _ in 0..100 {

@@ -35,6 +35,10 @@ pub(crate) enum Mood {
     Silent,
     /// Says another amount than it was asked for.
     Misstates,
+    /// Does not say of a void over how much it was.
+    Withholds,
+    /// Turns whatever is about this key away.
+    TurnsAway(ProviderKey),
     /// Answers about this key are held back until the mood changes.
     Holds(ProviderKey),
     /// The answer to a call under this key is held back until the mood changes; who asks is told.
@@ -100,12 +104,19 @@ impl Watched {
         let mut mood = self.mood.subscribe();
         let mood = mood.wait_for(|mood| *mood != held).await.unwrap();
         match (&*mood, outcome) {
-            (Mood::Silent | Mood::Forgets(_), _) => Err(Unclear),
+            (Mood::TurnsAway(turned), _) if turned == key => Err(Unclear::TurnedAway { status: 404 }),
+            (Mood::Withholds, Outcome::Executed(done)) if *key.as_str().rsplit(':').nth(1).unwrap() == *"void" => {
+                Ok(Outcome::Executed(Done { amount: None, ..done }))
+            }
+            (Mood::Silent | Mood::Forgets(_), _) => Err(Unclear::NoAnswer),
             (Mood::Misstates, Outcome::Executed(Done { amount: Some(amount), fee })) => {
                 let amount = Some(Money::new(amount.amount + 1, amount.currency));
                 Ok(Outcome::Executed(Done { amount, fee }))
             }
-            (Mood::Talks | Mood::Misstates | Mood::Holds(_) | Mood::Loses(_), outcome) => Ok(outcome),
+            (
+                Mood::Talks | Mood::Misstates | Mood::Withholds | Mood::TurnsAway(_) | Mood::Holds(_) | Mood::Loses(_),
+                outcome,
+            ) => Ok(outcome),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use contracts::{Currency, Money, Sku, inventory::CatalogueEvent, vat::VatRate};
+use contracts::{Currency, Money, Sku, vat::VatRate};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use crate::{order::Price, store::unreadable};
+use crate::{catalogue::Product, order::Price, store::unreadable};
 
-/// The time by the database's clock, and what each of `skus` is called and costs now; a SKU without a product is left out.
+/// The time by the database's clock, and what each of `skus` is called and costs now. A SKU without a product is left
+/// out, and so is a product that cannot be read: it shall not hold up the orders for all others.
 pub(crate) async fn prices<'s>(
     tx: &mut PgConnection,
     skus: impl Iterator<Item = &'s Sku>,
@@ -31,25 +32,36 @@ pub(crate) async fn prices<'s>(
     for row in rows {
         let product = row.sku.zip(row.name).zip(row.price_amount).zip(row.price_currency.zip(row.vat_rate));
         let Some((((sku, name), amount), (currency, vat_rate))) = product else { continue };
-        let currency = Currency::from_code(&currency).ok_or_else(|| unreadable("currency"))?;
-        let vat_rate = VatRate(vat_rate.try_into().map_err(unreadable)?);
-        let price = Price { name, unit_price: Money::new(amount, currency), vat_rate };
-        prices.insert(sku.parse().map_err(unreadable)?, price);
+        match price(&sku, name, amount, &currency, vat_rate) {
+            Ok((sku, price)) => {
+                prices.insert(sku, price);
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(sku, error, "a product cannot be read, and until it changes nobody can order it");
+            }
+        }
     }
     Ok((now, prices))
 }
 
+fn price(sku: &str, name: String, amount: i64, currency: &str, vat_rate: i32) -> sqlx::Result<(Sku, Price)> {
+    let currency = Currency::from_code(currency).ok_or_else(|| unreadable("currency"))?;
+    let vat_rate = VatRate(vat_rate.try_into().map_err(unreadable)?);
+    Ok((sku.parse().map_err(unreadable)?, Price { name, unit_price: Money::new(amount, currency), vat_rate }))
+}
+
 /// Replaces each of `products` that is known in a lower version, or not at all.
-pub(crate) async fn put(tx: &mut PgConnection, products: impl Iterator<Item = CatalogueEvent>) -> sqlx::Result<()> {
+pub(crate) async fn put(tx: &mut PgConnection, products: impl Iterator<Item = Product>) -> sqlx::Result<()> {
     let (mut skus, mut versions, mut names) = (vec![], vec![], vec![]);
     let (mut amounts, mut currencies, mut rates) = (vec![], vec![], vec![]);
-    for CatalogueEvent::ProductChanged { sku, version, name, price, vat_rate, .. } in products {
+    for Product { sku, version, name, price, vat_rate } in products {
         skus.push(String::from(sku));
-        versions.push(i32::try_from(version).map_err(unreadable)?);
+        versions.push(version);
         names.push(name);
         amounts.push(price.amount);
         currencies.push(price.currency.code().to_owned());
-        rates.push(i32::try_from(vat_rate).map_err(unreadable)?);
+        rates.push(vat_rate);
     }
     sqlx::query!(
         "-- catalogue::put

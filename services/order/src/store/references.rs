@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use contracts::OrderId;
+use contracts::{CustomerId, OrderId};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -34,6 +36,28 @@ pub(crate) async fn claim(tx: &mut PgConnection, wishes: &[(&Wish, OrderId)]) ->
     .fetch_all(tx)
     .await?;
     Ok(claimed.into_iter().map(OrderId::from).collect())
+}
+
+/// Forgets what these customers called the orders that they had placed by then, by clocks that differ by less than a
+/// minute.
+pub(crate) async fn forget(tx: &mut PgConnection, erased: &[(CustomerId, Timestamp)]) -> sqlx::Result<()> {
+    if erased.is_empty() {
+        return Ok(());
+    }
+    let customers: Vec<Uuid> = erased.iter().map(|(customer, _)| customer.as_uuid()).collect();
+    let ats: Vec<jiff_sqlx::Timestamp> = erased.iter().map(|(_, at)| at.to_sqlx()).collect();
+    sqlx::query!(
+        "-- references::forget
+         delete from order_reference named
+         using orders, unnest($1::uuid[], $2::timestamptz[]) as erased (customer_id, at)
+         where named.customer_id = erased.customer_id and orders.id = named.order_id
+           and orders.placed_at <= erased.at + interval '1 minute'",
+        &customers,
+        &ats as &[jiff_sqlx::Timestamp],
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// What each of these orders is called; those without a reference are left out.

@@ -1,6 +1,8 @@
 //! Sagas and their log.
 
-use contracts::OrderId;
+use std::collections::HashMap;
+
+use contracts::{CustomerId, OrderId};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -233,6 +235,22 @@ pub(crate) async fn count(conn: &mut PgConnection, at_most: i64) -> sqlx::Result
     )
     .fetch_one(conn)
     .await
+}
+
+/// Counts the open ones by whose order they are about, of `at_most`. Each is looked up by itself, for there are few beside
+/// all that ever were.
+pub(crate) async fn count_by_customer(conn: &mut PgConnection, at_most: i64) -> sqlx::Result<HashMap<CustomerId, i64>> {
+    let rows = sqlx::query!(
+        r#"-- sagas::count_by_customer
+         select customer_id as "customer_id!", count(*) as "open!"
+         from (select (select customer_id from orders where orders.id = saga.order_id) as customer_id
+               from saga where wake_at is not null limit $1) as waiting
+         where customer_id is not null group by customer_id"#,
+        at_most,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.customer_id.into(), row.open)).collect())
 }
 
 #[derive(Default)]

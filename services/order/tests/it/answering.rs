@@ -185,3 +185,40 @@ async fn every_event_that_is_stored_is_published_once_and_in_order() {
     assert_eq!(published, bench.events(checkout.order).await);
     assert_eq!(published.len(), 2);
 }
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_is_the_fault_of_its_own_answers_and_nobody_elses() {
+    let bench = Bench::new().await;
+    let (damaged, whole) = (bench.order().await, bench.order().await);
+    let captures = [bench.capturing(&damaged).await, bench.capturing(&whole).await];
+    for damage in ["total_currency = 'DUCATS'", r#"total_currency = 'EUR', lines = '[{"sku": "MUG"}]'"#] {
+        let damage = format!("update orders set {damage} where id = $1");
+        let update = sqlx::query(sqlx::AssertSqlSafe(damage)).bind(damaged.order.as_uuid());
+        assert_eq!(update.execute(bench.db()).await.unwrap().rows_affected(), 1);
+        let guilty = damaged.captured(captures[0].clone());
+        let innocent = whole.captured(captures[1].clone());
+        for batch in [vec![guilty.clone(), innocent], vec![guilty]] {
+            let refused = bench.answers(batch).await;
+            assert!(matches!(refused, Err(HandleError::Message(_))), "its half is to be found: {refused:?}");
+        }
+    }
+    // Who waits for the other hears of it, though somebody waits for the damaged one, too.
+    let another = bench.another();
+    let patience = std::time::Duration::from_secs(60);
+    let (lost, hears) =
+        (another.app.settled.wait(damaged.order, patience), another.app.settled.wait(whole.order, patience));
+    let settles = async {
+        // Both wait by now: they were begun first.
+        bench.answers(vec![whole.captured(captures[1].clone())]).await.unwrap();
+        crate::settled::ask(&another.app).await.unwrap();
+        std::future::pending::<()>().await
+    };
+    let heard = tokio::select! {
+        biased;
+        _ = lost => panic!("nobody can say how it stands"),
+        heard = hears => heard,
+        () = settles => unreachable!(),
+    };
+    assert_eq!(heard.expect("it has settled").id, whole.order);
+    assert_eq!(bench.show(whole.order).await.status, Status::Confirmed);
+}

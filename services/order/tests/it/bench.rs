@@ -44,7 +44,7 @@ pub(super) struct Bench {
 
 /// One that turns nobody away.
 fn committer() -> (Committer, Queue) {
-    Committer::new(4_096, Arc::new(Admission::new(10_000)))
+    Committer::new(4_096, Arc::new(Admission::new(10_000, 10_000)))
 }
 
 impl Bench {
@@ -172,7 +172,12 @@ impl Bench {
 
     /// Has the service take in one batch of changed products.
     pub(super) async fn products(&self, products: &[CatalogueEvent]) -> Result<(), HandleError> {
-        Catalogue(self.app.clone()).handle(&self.batch(products.iter().map(record).collect()).await).await
+        self.product_records(products.iter().map(record).collect()).await
+    }
+
+    /// The same, of records.
+    pub(super) async fn product_records(&self, records: Vec<Record>) -> Result<(), HandleError> {
+        Catalogue(self.app.clone()).handle(&self.batch(records).await).await
     }
 
     /// The records as the next ones of their topics.

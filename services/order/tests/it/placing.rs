@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use contracts::CustomerId;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     admission::{self, Admission},
+    cancel,
     order::Refusal,
     place::{self, Committer, PlaceError, Placed, place_all},
 };
@@ -79,7 +81,7 @@ async fn a_refused_order_leaves_no_trace_and_sinks_no_other() {
 #[tokio::test]
 async fn while_too_many_sagas_are_open_no_order_is_placed() {
     let mut bench = Bench::new().await;
-    let (committer, queue) = Committer::new(16, Arc::new(Admission::new(2)));
+    let (committer, queue) = Committer::new(16, Arc::new(Admission::new(2, 10)));
     bench.app.committer = committer.clone();
     // Two that another instance has placed.
     let open = [bench.order().await, bench.order().await];
@@ -102,6 +104,47 @@ async fn while_too_many_sagas_are_open_no_order_is_placed() {
     stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(bench.count("orders").await, 3);
+}
+
+#[tokio::test]
+async fn a_customer_with_too_many_orders_on_their_way_is_told_to_come_again_and_nobody_else() {
+    let mut bench = Bench::new().await;
+    let (committer, queue) = Committer::new(16, Arc::new(Admission::new(100, 2)));
+    bench.app.committer = committer.clone();
+    let stop = CancellationToken::new();
+    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, stop.clone()));
+    // Two that another instance has placed.
+    let open = [bench.order().await, bench.order().await];
+    admission::look(&bench.app).await.unwrap();
+    let body = || http::order("MUG", json!(1)).to_string();
+    let answer = bench.post("a", body()).await;
+    assert_eq!((answer.status, &answer.body["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("rate_limited")));
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert_eq!((bench.count("orders").await, bench.count("idempotency_key").await), (2, 2), "nothing was begun");
+    let customer = std::mem::replace(&mut bench.customer, CustomerId::mint());
+    assert_eq!(bench.post("a", body()).await.status, StatusCode::ACCEPTED, "another customer's");
+    bench.customer = customer;
+
+    // One is through, and so is the same request.
+    let [first, second] = &open;
+    bench.sent().await;
+    let capture = bench.capturing(first).await;
+    bench.answers(vec![first.captured(capture)]).await.unwrap();
+    assert_eq!(bench.post("a", body()).await.status, StatusCode::TOO_MANY_REQUESTS, "until the next look");
+    admission::look(&bench.app).await.unwrap();
+    assert_eq!(bench.post("a", body()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(bench.post("b", body()).await.status, StatusCode::TOO_MANY_REQUESTS, "it counts at once");
+
+    // What is taken back is on its way, too.
+    bench.sent().await;
+    let capture = bench.capturing(second).await;
+    bench.answers(vec![second.captured(capture)]).await.unwrap();
+    cancel::cancel(&bench.app, first.order).await.unwrap();
+    admission::look(&bench.app).await.unwrap();
+    assert_eq!(bench.post("b", body()).await.status, StatusCode::TOO_MANY_REQUESTS);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(bench.count("orders").await, 4);
 }
 
 #[tokio::test]

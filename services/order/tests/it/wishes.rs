@@ -1,12 +1,12 @@
 //! What a customer may say of an order beside what is in it: what they call it, and what they think it costs.
 
 use axum::http::{Method, StatusCode};
-use contracts::CustomerId;
+use contracts::{CustomerId, billing::BillingEvent};
 use serde_json::{Value, json};
 use web::access::Principal;
 
 use super::{
-    bench::product,
+    bench::{product, record},
     http::{Answer, bench, order, runs},
 };
 
@@ -49,6 +49,32 @@ async fn no_two_orders_of_a_customer_have_one_reference() {
     let theirs = bench.call(theirs.body(called("PO-1").to_string().into()).unwrap()).await;
     assert_eq!(theirs.status, StatusCode::ACCEPTED, "what others call theirs is nobody else's business");
     assert_eq!((bench.count("orders").await, bench.count("order_reference").await), (3, 3));
+}
+
+#[tokio::test]
+async fn what_a_customer_called_their_orders_is_forgotten_with_them() {
+    let bench = bench().await;
+    let named = bench.post("a", called("PO-1").to_string()).await;
+    let id = named.body["id"].as_str().unwrap();
+    // Another's, and what this one places once nobody knows them.
+    let stranger = Principal::Customer(CustomerId::mint());
+    let theirs = bench.request(&stranger, "/v1/orders").method(Method::POST);
+    let theirs = theirs.header("idempotency-key", "a").header("content-type", "application/json");
+    bench.call(theirs.body(called("PO-1").to_string().into()).unwrap()).await;
+    let at = bench.view(id).await["placed_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let later = "update orders set placed_at = placed_at + interval '2 minutes' where id = $1";
+    let second = bench.post("b", called("PO-2").to_string()).await;
+    let second = second.body["id"].as_str().unwrap();
+    let update = sqlx::query(later).bind(second.parse::<uuid::Uuid>().unwrap());
+    assert_eq!(update.execute(bench.db()).await.unwrap().rows_affected(), 1);
+
+    let erased = BillingEvent::CustomerErased { customer: bench.customer, at };
+    bench.answers(vec![record(&erased)]).await.unwrap();
+    assert_eq!(bench.view(id).await["reference"], Value::Null);
+    assert_eq!(bench.view(second).await["reference"], "PO-2");
+    assert_eq!(bench.count("order_reference").await, 2);
+    assert_eq!(bench.post("a", called("PO-1").to_string()).await.bytes, named.bytes, "a repetition is the same order");
+    assert_eq!(bench.post("c", called("PO-1").to_string()).await.status, StatusCode::ACCEPTED, "it is free again");
 }
 
 /// Twenty orders that are to be called the same, each wanted twice, at two processes.
