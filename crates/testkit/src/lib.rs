@@ -21,11 +21,13 @@ mod examples;
 mod kafka;
 mod mongo;
 mod postgres;
+mod proxy;
 mod run;
 
 pub use collector::{Collected, Collector};
 pub use contents::{mongo_contents, postgres_contents};
 pub use kafka::{TestKafka, kafka};
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};
+pub use proxy::Proxy;
 pub use postgres::{TestDatabase, TestPostgres, postgres};
 pub use run::folder;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use reqwest::Url;
-use service::{secret::Secret, traces::Traces};
+use service::{secret::Secret, traces::Traces, work::WorkLimit};
 use web::limits::Limits;
 
 use crate::invoice::Party;
@@ -76,6 +76,10 @@ pub struct Config {
     /// The seller's VAT id. The default is none that was ever given out.
     #[arg(long, env, default_value = "DE000000000")]
     pub seller_vat_id: String,
+
+    /// How long work at the database may take.
+    #[command(flatten)]
+    pub work: WorkLimit,
 
     /// What the HTTP server takes in.
     #[command(flatten)]

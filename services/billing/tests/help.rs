@@ -16,6 +16,7 @@ fn help_names_every_setting_and_shows_no_secret() {
         "KAFKA_BROKERS",
         "TOPIC_PREFIX",
         "TOKEN_PUBLIC_KEY_FILE",
+        "WORK_TIMEOUT_S",
         "PROVIDER_URL",
         "PROVIDER_WEBHOOK_SECRET",
         "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 use contracts::Warehouse;
-use service::{secret::Secret, traces::Traces};
+use service::{secret::Secret, traces::Traces, work::WorkLimit};
 use web::limits::Limits;
 
 /// Owns products, prices and stock; holds stock for orders.
@@ -43,6 +43,10 @@ pub struct Config {
     /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
     #[arg(long, env, default_value_t = messaging::parked::KEYS_MAX)]
     pub parked_keys_max: usize,
+
+    /// How long work at the database may take.
+    #[command(flatten)]
+    pub work: WorkLimit,
 
     /// What the HTTP server takes in.
     #[command(flatten)]

@@ -114,7 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let offsets = mongo::Offsets::new(db.clone());
     let group = format!("{}{SERVICE}", broker.prefix);
     let consumer = Consumer::new(broker.clone(), &group, &messages::TOPICS, offsets, config.batch_max as usize);
-    let consumer = consumer.parked_keys_max(config.parked_keys_max);
+    let consumer = consumer.parked_keys_max(config.parked_keys_max).batch_timeout(config.work.duration());
     let relay_pulse = Pulse::new();
     let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
     let asked = db.clone();

@@ -15,6 +15,7 @@ fn help_names_every_setting_and_shows_no_secret() {
         "KAFKA_BROKERS",
         "TOPIC_PREFIX",
         "TOKEN_PUBLIC_KEY_FILE",
+        "WORK_TIMEOUT_S",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTEL_TRACES_SAMPLER_ARG",
     ] {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 use messaging::broker::Broker;
-use service::{secret::Secret, traces::Traces};
+use service::{secret::Secret, traces::Traces, work::WorkLimit};
 use web::limits::Limits;
 
 /// Takes orders and runs their sagas.
@@ -47,6 +47,10 @@ pub struct Config {
     /// s or it is given up, so no more than the shop gets done in a part of that.
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub open_sagas_max: u32,
+
+    /// How long work at the database may take.
+    #[command(flatten)]
+    pub work: WorkLimit,
 
     /// What the HTTP server takes in.
     #[command(flatten)]

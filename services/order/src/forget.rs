@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use service::work::Work;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +16,9 @@ const LOOK_EVERY: Duration = Duration::from_mins(5);
 const BATCH: i64 = 10_000;
 
 /// Forgets old keys, again and again, until `stop`. Any instance may: each takes what no other has locked.
-pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, work: Work, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        match old_keys(&app.db).await {
+        match work.unit(old_keys(&app.db)).await? {
             Ok(0) => {}
             Ok(keys) => tracing::debug!(keys, "idempotency keys of yesterday are forgotten"),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "old keys could not be forgotten"),

@@ -57,12 +57,12 @@ use messaging::{
     consumer::Consumer,
     postgres::{self, Offsets, relay, slot},
 };
-use service::{health::Health, tasks::Tasks, traces::Traced};
+use service::{health::Health, tasks::Tasks, traces::Traced, work::WorkLimit};
 use sqlx::PgPool;
 use web::{access::Verifier, gate::Gate};
 
 use crate::{
-    admission::Admission, answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled,
+    admission::Admission, answers::Answers, catalogue::Catalogue, config::Config, place::{Committer, Queue}, settled::Settled,
 };
 
 /// The most messages of one transaction.
@@ -113,7 +113,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let group = |name: &str| format!("{}{name}", config.topic_prefix);
     let consumer = |group: &str, topics: &[&str]| {
         let consumer = Consumer::new(broker.clone(), group, topics, Offsets::new(db.clone()), BATCH);
-        consumer.parked_keys_max(config.parked_keys_max)
+        consumer.parked_keys_max(config.parked_keys_max).batch_timeout(config.work.duration())
     };
     let (orders, products) = (group("order"), group("order-catalogue"));
     let reads_answers = consumer(&orders, &answers::TOPICS);
@@ -121,11 +121,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = health.consumes("answers", reads_answers.pulse()).consumes("catalogue", reads_catalogue.pulse());
     tasks.spawn("answers", reads_answers.run(Traced::new(&orders, Answers(app.clone())), stop.clone()));
     tasks.spawn("catalogue", reads_catalogue.run(Traced::new(&products, Catalogue(app.clone())), stop.clone()));
-    tasks.spawn("committer", place::run(app.clone(), queue, stop.clone()));
-    tasks.spawn("admission", admission::run(app.clone(), stop.clone()));
-    tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
-    tasks.spawn("forget", forget::run(app.clone(), stop.clone()));
-    tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
+    let health = spawn_loops(&mut tasks, &app, queue, &config.work, health);
     let listener =
         web::serve::listen(config.http_addr).with_context(|| format!("{} cannot be listened on", config.http_addr))?;
     let complete = Arc::new(AtomicBool::new(false));
@@ -142,6 +138,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, routes, gate, stop));
     tasks.run_until_stopped().await
+}
+
+/// Starts all that goes on without being asked. `health` then tells whether the orders and their sagas get on.
+fn spawn_loops(tasks: &mut Tasks, app: &App, queue: Queue, limit: &WorkLimit, health: Health) -> Health {
+    let stop = tasks.stop_token();
+    let [commits, admits, wakes] = ["committer", "admission", "deadlines"].map(|name| limit.work(name));
+    let health = health.does(&commits).does(&admits).does(&wakes);
+    tasks.spawn("committer", place::run(app.clone(), queue, commits, stop.clone()));
+    tasks.spawn("admission", admission::run(app.clone(), admits, stop.clone()));
+    tasks.spawn("deadlines", deadlines::run(app.clone(), wakes, stop.clone()));
+    tasks.spawn("forget", forget::run(app.clone(), limit.work("forget"), stop.clone()));
+    tasks.spawn("settled", settled::run(app.clone(), limit.work("settled"), stop));
+    health
 }
 
 /// Connects, and brings the schema up to date.

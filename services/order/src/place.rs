@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
+use service::work::Work;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
@@ -112,7 +113,7 @@ impl Committer {
 }
 
 /// Commits all that is waiting, again and again, until `stop`; then what is left.
-pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, mut queue: Queue, work: Work, stop: CancellationToken) -> anyhow::Result<()> {
     let mut waiting = Vec::with_capacity(BATCH);
     let mut pace = Pace::new(BATCH);
     loop {
@@ -124,7 +125,7 @@ pub(crate) async fn run(app: App, mut queue: Queue, stop: CancellationToken) -> 
         }
         pace.begin(waiting.len());
         let (wishes, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        let answers = place_all(&app, &wishes).await.unwrap_or_else(|error| {
+        let answers = work.unit(place_all(&app, &wishes)).await?.unwrap_or_else(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 orders = wishes.len(),

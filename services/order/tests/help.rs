@@ -16,6 +16,7 @@ fn help_names_every_setting_and_shows_no_secret() {
         "TOPIC_PREFIX",
         "TOKEN_PUBLIC_KEY_FILE",
         "OPEN_SAGAS_MAX",
+        "WORK_TIMEOUT_S",
         "CONNECTIONS_MAX",
         "HEADER_TIMEOUT_MS",
         "OTEL_EXPORTER_OTLP_ENDPOINT",

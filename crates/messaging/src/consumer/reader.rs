@@ -278,7 +278,8 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         let mut read_too_much = false;
         let mut place_is_gone = false;
         let outcome = {
-            let mut work = pin!(attempts(&self.handler, batch, &self.stop, &self.settings.group, &self.meters));
+            let (limit, group) = (self.settings.batch_timeout, &self.settings.group);
+            let mut work = pin!(attempts(&self.handler, batch, limit, &self.stop, group, &self.meters));
             loop {
                 let patience = if paused.is_some() { POLL_WHILE_WAITING } else { UNPOLLED };
                 let waited = self.runtime.block_on(async { timeout(patience, work.as_mut()).await });
