@@ -28,6 +28,6 @@ pub use collector::{Collected, Collector};
 pub use contents::{mongo_contents, postgres_contents};
 pub use kafka::{TestKafka, kafka};
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};
-pub use proxy::Proxy;
 pub use postgres::{TestDatabase, TestPostgres, postgres};
+pub use proxy::Proxy;
 pub use run::folder;

@@ -62,7 +62,12 @@ use sqlx::PgPool;
 use web::{access::Verifier, gate::Gate};
 
 use crate::{
-    admission::Admission, answers::Answers, catalogue::Catalogue, config::Config, place::{Committer, Queue}, settled::Settled,
+    admission::Admission,
+    answers::Answers,
+    catalogue::Catalogue,
+    config::Config,
+    place::{Committer, Queue},
+    settled::Settled,
 };
 
 /// The most messages of one transaction.
