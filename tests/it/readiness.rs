@@ -28,13 +28,23 @@ fn needs(service: Service) -> &'static [&'static str] {
             "relay: ",
             "answers: reads",
             "catalogue: reads",
+            "committer: works",
+            "admission: works",
+            "deadlines: works",
             "copy of the catalogue: complete",
             "database: reached",
             "broker: reached",
         ],
-        Service::Inventory | Service::Billing => {
-            &["process: runs", "consumer: reads", "relay: ", "database: reached", "broker: reached"]
-        }
+        Service::Billing => &[
+            "process: runs",
+            "consumer: reads",
+            "relay: ",
+            "calls: works",
+            "books: works",
+            "database: reached",
+            "broker: reached",
+        ],
+        Service::Inventory => &["process: runs", "consumer: reads", "relay: ", "database: reached", "broker: reached"],
     }
 }
 

@@ -34,6 +34,9 @@ use crate::{Batch, Broker, Place, Pulse, Undecodable, parked, parked::ParkedMess
 pub use caught_up::caught_up;
 pub use record::Flaw;
 
+/// How long one try of a batch may take, if nothing else is said: longer than any transaction.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// How long the end of a consumer waits for its leaving the group.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -115,6 +118,13 @@ pub enum ConsumerError {
         /// How many may be.
         max: usize,
     },
+    /// A try of a batch took too long: its database has gone without a word. Whether it had an effect is not known; the
+    /// offsets will tell.
+    #[error("a batch was waited for for more than {} s: its database has gone without a word", limit.as_secs_f32())]
+    Stuck {
+        /// How long it may take.
+        limit: Duration,
+    },
     /// The thread that reads could not be started.
     #[error("the reading thread could not be started")]
     Thread(#[from] std::io::Error),
@@ -132,6 +142,7 @@ pub struct Consumer<O> {
     offsets: O,
     max_batch: usize,
     parked_keys_max: usize,
+    batch_timeout: Duration,
     pulse: Pulse,
 }
 
@@ -140,13 +151,21 @@ impl<O: Offsets> Consumer<O> {
     pub fn new(broker: Broker, group: &str, topics: &[&str], offsets: O, max_batch: usize) -> Self {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let (group, pulse) = (group.to_owned(), Pulse::new());
-        Self { broker, group, topics, offsets, max_batch, parked_keys_max: parked::KEYS_MAX, pulse }
+        let (parked_keys_max, batch_timeout) = (parked::KEYS_MAX, BATCH_TIMEOUT);
+        Self { broker, group, topics, offsets, max_batch, parked_keys_max, batch_timeout, pulse }
     }
 
     /// The same, but that so many keys may be parked in its database before it ends with an error.
     #[must_use]
     pub fn parked_keys_max(self, parked_keys_max: usize) -> Self {
         Self { parked_keys_max, ..self }
+    }
+
+    /// The same, but that one try of a batch may take so long before it ends with an error: 90 s, if nothing is said. The
+    /// clients of the databases wait for an answer for ever, and a connection that waits is of no use to anybody.
+    #[must_use]
+    pub fn batch_timeout(self, batch_timeout: Duration) -> Self {
+        Self { batch_timeout, ..self }
     }
 
     /// Beats while it reads, or would if there were something; not before its group has it, nor while a batch cannot be done
@@ -159,7 +178,8 @@ impl<O: Offsets> Consumer<O> {
     /// batch whose failure is [`HandleError::Ours`] is tried again, whole, until it is done or fenced.
     ///
     /// # Errors
-    /// [`ConsumerError`], when one key more would be parked than may be, or when Kafka's client cannot go on.
+    /// [`ConsumerError`], when one key more would be parked than may be, when a batch is waited for for too long, or when
+    /// Kafka's client cannot go on.
     pub async fn run<H: Handler>(self, handler: H, stop: CancellationToken) -> Result<(), ConsumerError> {
         // If this future is dropped, the thread ends too.
         let stop = stop.child_token();

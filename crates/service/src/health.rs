@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use web::health::Need;
 
-use crate::tasks::Tasks;
+use crate::{tasks::Tasks, work::Work};
 
 /// Between two questions to a database or a broker, and how long an answer may take.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = ASK_EVERY.saturating_add(PATIENCE.saturating_mul(2));
 /// A relay beats every second, unless its database takes 3 s to answer, or its broker 2 s.
 const RELAY_SILENCE: Duration = Duration::from_secs(6);
-/// A batch of a consumer may take so long.
+/// A batch of a consumer may take so long, and what another loop does at once.
 const LONG_BATCH: Duration = Duration::from_secs(15);
 
 /// What one process needs.
@@ -97,6 +97,16 @@ impl Health {
         self.with(move || match pulse.condition(LONG_BATCH) {
             Condition::Works | Condition::StandsBy => Need { name, says: "reads", is_ready: true },
             Condition::Silent => Need { name, says: "stalled", is_ready: false },
+        })
+    }
+
+    /// It has a loop that does `work`.
+    #[must_use]
+    pub fn does(self, work: &Work) -> Self {
+        let (name, work) = (work.name(), work.clone());
+        self.with(move || match work.is_at_it_for(LONG_BATCH) {
+            false => Need { name, says: "works", is_ready: true },
+            true => Need { name, says: "stuck", is_ready: false },
         })
     }
 

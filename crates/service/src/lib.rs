@@ -14,6 +14,7 @@
 //! | [`secret`] | a setting that is never shown |
 //! | [`message`] | a message of the contracts as a row of the outbox |
 //! | [`postgres`] | the connections to a service's PostgreSQL |
+//! | [`work`] | how long work at the database may take before the process is started again |
 //! | [`topics`] | the topics of the contracts as the broker shall have them |
 
 pub mod clock;
@@ -28,5 +29,6 @@ pub mod tasks;
 pub mod telemetry;
 pub mod topics;
 pub mod traces;
+pub mod work;
 
 pub use crash::crash_point;

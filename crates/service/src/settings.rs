@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 use messaging::{Broker, parked::KEYS_MAX};
 use web::{access::Verifier, limits::Limits};
 
-use crate::traces::Traces;
+use crate::{traces::Traces, work::WorkLimit};
 
 /// The settings that every service has. Flattened into its own, whose `--help` shows them.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +32,10 @@ pub struct Common {
     /// How many keys may have messages parked that cannot be taken in; one more ends the process. See `cargo shop dead`.
     #[arg(long, env, default_value_t = KEYS_MAX)]
     pub parked_keys_max: usize,
+
+    /// How long work at the database may take.
+    #[command(flatten)]
+    pub work: WorkLimit,
 
     /// What the HTTP server takes in.
     #[command(flatten)]

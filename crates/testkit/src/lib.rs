@@ -23,6 +23,7 @@ pub mod help;
 mod kafka;
 mod mongo;
 mod postgres;
+mod proxy;
 mod run;
 
 pub use collector::{Collected, Collector};
@@ -30,4 +31,5 @@ pub use contents::{mongo_contents, postgres_contents};
 pub use kafka::{TestKafka, kafka};
 pub use mongo::{TestMongo, TestMongoDatabase, mongo};
 pub use postgres::{TestDatabase, TestPostgres, postgres};
+pub use proxy::Proxy;
 pub use run::folder;

@@ -1,8 +1,9 @@
 //! Serves a router within its limits: panics, timeouts and unknown routes become problems; ends when told to.
 
 mod connection;
+mod room;
 
-use std::{any::Any, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, io, net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
     Router,
@@ -17,13 +18,13 @@ use axum::{
 use futures::FutureExt;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, error_span, info, warn};
 
+use self::room::Room;
 use crate::{
     gate::Gate,
     metrics,
@@ -67,9 +68,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves `router`, [guarded] by `gate`, until `stop` and for [`NOTICE`] after it; then takes no more connections and
 /// finishes the requests at hand, until [`GRACE`] is over.
 ///
-/// Beyond as many connections as may be open, further ones are not accepted. They cost nothing in the system's queue, and
-/// are served as soon as one of the others ends, which the timeouts see to. To accept each and turn it away would cost more,
-/// just when there is least to spare, and whoever is turned away comes again at once.
+/// Beyond as many connections as may be open, further ones wait: they cost nothing in the system's queue, and are served as
+/// soon as one of the others ends. To accept each and turn it away would cost more, just when there is least to spare, and
+/// whoever is turned away comes again at once. What sees to it that others end are the timeouts, and while one waits we hang
+/// up on those who have kept us waiting longest, for a second at least: so no number of connections that say nothing keeps
+/// anybody out, least of all whoever asks whether the process lives.
 ///
 /// # Errors
 /// If the listener is broken.
@@ -77,16 +80,16 @@ pub async fn serve(listener: TcpListener, router: Router, gate: Gate, stop: Canc
     info!(http.address = %listener.local_addr()?, "HTTP is served.");
     let limits = gate.limits().clone();
     let (router, closing) = (guarded(router, gate), CancellationToken::new());
-    let room = Arc::new(Semaphore::new(limits.connections_max as usize));
+    let room = Room::of(limits.connections_max as usize);
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
-            let seat = Arc::clone(&room).acquire_owned().await.expect("nobody closes the room");
             let stream = accept(&listener).await;
-            let serving = connection::serve(stream, router.clone(), limits.clone(), closing.clone());
-            let open = metrics::connected();
+            let seat = room.seat().await;
+            let (router, limits, closing, open) =
+                (router.clone(), limits.clone(), closing.clone(), metrics::connected());
             connections.spawn(async move {
-                serving.await;
+                connection::serve(stream, router, limits, &seat, closing).await;
                 drop((open, seat));
             });
             while connections.try_join_next().is_some() {}

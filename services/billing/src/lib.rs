@@ -89,23 +89,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = tasks.stop_token();
     let pace = Pace::with_calls_of(config.provider_timeout());
     let provider = OverHttp::new(&config.provider_url, config.provider_timeout())?;
-    let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(provider), pace);
+    let worker = Worker::new(pool.clone(), Clock::system(), Arc::new(provider), pace).limited(&common.work);
+    let [calling, booking] = worker.works();
     let desk = worker.desk();
     let reader = Reader::new(pool.clone(), Clock::system(), desk.clone(), config.seller());
     let stop_worker = stop.clone();
-    tasks.spawn("settle", async {
-        worker.run(stop_worker).await;
-        anyhow::Ok(())
-    });
+    tasks.spawn("settle", worker.run(stop_worker));
     let group = common.group(SERVICE);
     let batch_max = usize::try_from(common.batch_max)?;
     let consumer = Consumer::new(broker.clone(), &group, &reader::TOPICS, Offsets::new(pool.clone()), batch_max);
-    let consumer = consumer.parked_keys_max(common.parked_keys_max);
+    let consumer = consumer.parked_keys_max(common.parked_keys_max).batch_timeout(common.work.duration());
     let health = Health::until(&stop).consumes("consumer", consumer.pulse());
     tasks.spawn("consumer", consumer.run(Traced::new(&group, reader), stop.clone()));
     let database_url = config.billing_database_url.expose().clone();
     let pulse = Pulse::new();
-    let health = health.relays(pulse.clone());
+    let health = health.relays(pulse.clone()).does(&calling).does(&booking);
     let (source, topics) = (SERVICE.to_owned(), topics::specs());
     let relay_config = relay::RelayConfig { database_url, slot, source, topics, pulse };
     tasks.spawn("relay", relay::run(relay_config, pool.clone(), broker.clone(), stop.clone()));

@@ -23,9 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::HandleError;
+use messaging::consumer::BoxError;
 use metrics::counter;
 use service::clock::Clock;
 use service::crash_point;
+use service::work::{Stuck, Work, WorkLimit};
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -116,6 +118,7 @@ pub struct Worker<P> {
     pace: Pace,
     calls: mpsc::Receiver<Intent>,
     looks: mpsc::Receiver<Instant>,
+    work: Work,
 }
 
 /// What the booking loop needs.
@@ -124,6 +127,7 @@ struct Books {
     pool: PgPool,
     clock: Clock,
     desk: Desk,
+    work: Work,
 }
 
 /// A call that has ended.
@@ -139,7 +143,20 @@ impl<P: Provider> Worker<P> {
         let (sender, calls) = mpsc::channel(DESK_SIZE);
         let (looked, looks) = mpsc::channel(DESK_SIZE);
         let desk = Desk { calls: sender, looks: looked, lease: pace.lease };
-        Self { books: Books { pool, clock, desk }, provider, pace, calls, looks }
+        let [calling, booking] = works(&WorkLimit::default());
+        Self { books: Books { pool, clock, desk, work: booking }, provider, pace, calls, looks, work: calling }
+    }
+
+    /// The same, but that what it does at the database may take so long before it ends with an error.
+    #[must_use]
+    pub fn limited(self, limit: &WorkLimit) -> Self {
+        let [calling, booking] = works(limit);
+        Self { books: Books { work: booking, ..self.books }, work: calling, ..self }
+    }
+
+    /// What its two loops do at the database.
+    pub fn works(&self) -> [Work; 2] {
+        [self.work.clone(), self.books.work.clone()]
     }
 
     /// Where to hand over what is opened.
@@ -148,14 +165,17 @@ impl<P: Provider> Worker<P> {
     }
 
     /// Works until `stop`, then waits for the calls under way and books them.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`Stuck`] if the database has gone without a word.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Stuck> {
         let books = self.books.clone();
         // As many as one transaction takes, so that a call does not wait for the booking of an earlier one.
         let (done, finished) = mpsc::channel(BATCH);
-        tokio::join!(self.call_all(done, &stop), books.book_all(finished, &stop));
+        tokio::try_join!(self.call_all(done, &stop), books.book_all(finished, &stop)).map(|((), ())| ())
     }
 
-    async fn call_all(mut self, done: mpsc::Sender<Finished>, stop: &CancellationToken) {
+    async fn call_all(mut self, done: mpsc::Sender<Finished>, stop: &CancellationToken) -> Result<(), Stuck> {
         let lanes = Lanes::of(&self.pace);
         let mut calls = JoinSet::new();
         // When to look for what is due: at these times, and at the latest after a while.
@@ -181,7 +201,7 @@ impl<P: Provider> Worker<P> {
                     looks.retain(|at| *at > now);
                     look_at = now + self.pace.poll;
                     let rooms = lanes.again(BATCH);
-                    let due = self.take_due(rooms.len()).await;
+                    let due = self.take_due(rooms.len()).await?;
                     if due.len() == rooms.len() {
                         look_at = now;
                     }
@@ -192,17 +212,19 @@ impl<P: Provider> Worker<P> {
             }
         }
         while calls.join_next().await.is_some() {}
+        Ok(())
     }
 
-    async fn take_due(&self, limit: usize) -> Vec<Intent> {
-        let due = intents::take_due(&self.books.pool, limit, self.pace.lease).await.unwrap_or_else(|error| {
+    async fn take_due(&self, limit: usize) -> Result<Vec<Intent>, Stuck> {
+        let taken = intents::take_due(&self.books.pool, limit, self.pace.lease);
+        let due = self.work.unit(taken).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, "Due intents could not be taken, trying again.");
             Vec::new()
         });
         if !due.is_empty() {
             crash_point("billing.settle.taken");
         }
-        due
+        Ok(due)
     }
 
     fn start(&self, intent: Intent, room: Room, lanes: &Lanes, done: &mpsc::Sender<Finished>, calls: &mut JoinSet<()>) {
@@ -247,30 +269,31 @@ async fn call(provider: &impl Provider, intent: &Intent) -> Result<Outcome, Uncl
 }
 
 impl Books {
-    async fn book_all(&self, mut finished: mpsc::Receiver<Finished>, stop: &CancellationToken) {
+    async fn book_all(&self, mut finished: mpsc::Receiver<Finished>, stop: &CancellationToken) -> Result<(), Stuck> {
         let (mut batch, mut pace) = (Vec::new(), messaging::pace::Pace::new(BATCH));
         while finished.recv_many(&mut batch, BATCH).await > 0 {
             pace.begin(batch.len());
-            self.book_surely(&batch, stop).await;
+            self.book_surely(&batch, stop).await?;
             batch.clear();
             sleep_until(pace.next().into()).await;
         }
+        Ok(())
     }
 
     /// Books `batch`, as often as it takes. An outcome that the database will never accept, or whose payment cannot be
     /// read, is left out; its intent is parked.
-    async fn book_surely(&self, batch: &[Finished], stop: &CancellationToken) {
+    async fn book_surely(&self, batch: &[Finished], stop: &CancellationToken) -> Result<(), Stuck> {
         let mut pause = Duration::from_millis(50);
         loop {
-            match self.book(batch).await.map_err(store::fault) {
-                Ok(()) => return,
+            match self.work.unit(self.book(batch)).await?.map_err(store::fault) {
+                Ok(()) => return Ok(()),
                 Err(HandleError::Message(error)) => match batch {
-                    [one] => return self.set_aside(&one.intent, &*error).await,
+                    [one] => return self.set_aside(&one.intent, &error).await,
                     many => {
                         for one in many {
-                            Box::pin(self.book_surely(std::slice::from_ref(one), stop)).await;
+                            Box::pin(self.book_surely(std::slice::from_ref(one), stop)).await?;
                         }
-                        return;
+                        return Ok(());
                     }
                 },
                 Err(error) => {
@@ -281,14 +304,14 @@ impl Books {
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
                 // The provider remembers: whoever takes the intent next hears the same.
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
             }
         }
     }
 
     /// Parks an intent whose outcome cannot be booked, now or ever. If that fails too, it stays open and comes back.
-    async fn set_aside(&self, intent: &Intent, error: &(dyn std::error::Error + Send + Sync + 'static)) {
-        tracing::error!(order.id = %intent.request.order, error = error as &(dyn std::error::Error + 'static),
+    async fn set_aside(&self, intent: &Intent, error: &BoxError) -> Result<(), Stuck> {
+        tracing::error!(order.id = %intent.request.order, error = &**error as &dyn std::error::Error,
             "The books refuse what the provider says; the payment is parked until an operator resumes it.");
         let park = async {
             let mut tx = self.pool.begin().await?;
@@ -296,9 +319,10 @@ impl Books {
             intents::park(&mut tx, &[(intent, format!("the books refuse it: {error}"))]).await?;
             tx.commit().await
         };
-        if let Err(error) = park.await {
+        if let Err(error) = self.work.unit(park).await? {
             tracing::warn!(%error, "An intent could not be parked.");
         }
+        Ok(())
     }
 
     /// One transaction: what the provider said becomes states, ledger entries, answers and further intents.
@@ -350,6 +374,11 @@ fn given_up(intent: &Intent, unclear: Unclear) -> Option<Unbookable> {
     counter!("provider_calls_turned_away_total", "operation" => intent.request.act.name()).increment(1);
     let tries = intent.tries;
     (tries >= TRIES_IN_VAIN).then_some(Unbookable::TurnedAway { status, tries })
+}
+
+/// Of the loop that calls, and of the one that books.
+fn works(limit: &WorkLimit) -> [Work; 2] {
+    ["calls", "books"].map(|name| limit.work(name))
 }
 
 /// Why an intent is parked.

@@ -115,7 +115,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let offsets = mongo::Offsets::new(db.clone());
     let group = common.group(SERVICE);
     let consumer = Consumer::new(broker.clone(), &group, &messages::TOPICS, offsets, common.batch_max as usize);
-    let consumer = consumer.parked_keys_max(common.parked_keys_max);
+    let consumer = consumer.parked_keys_max(common.parked_keys_max).batch_timeout(common.work.duration());
     let relay_pulse = Pulse::new();
     let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
     let asked = db.clone();

@@ -12,6 +12,7 @@ use std::{
 };
 
 use contracts::CustomerId;
+use service::work::Work;
 use tokio_util::sync::CancellationToken;
 
 use crate::{App, meters, store};
@@ -70,9 +71,9 @@ impl Admission {
 }
 
 /// Counts the open sagas, again and again, until `stop`. While the database is away, nothing can be placed anyway.
-pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, work: Work, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        if let Err(error) = look(&app).await {
+        if let Err(error) = work.unit(look(&app)).await? {
             tracing::warn!(error = &error as &dyn std::error::Error, "the open sagas could not be counted");
         }
     }

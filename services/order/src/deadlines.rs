@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use messaging::HandleError;
+use service::work::Work;
 use tokio_util::sync::CancellationToken;
 use web::trace::Traceparent;
 
@@ -18,9 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const BATCH: i64 = 256;
 
 /// Wakes sagas as they fall due, until `stop`. Any instance may: each takes what no other has locked.
-pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, work: Work, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        match wake_due(&app).await {
+        match work.unit(wake_due(&app)).await? {
             Ok(0) => {}
             Ok(woken) => tracing::info!(sagas = woken, "sagas were woken: an answer is late"),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sagas could not be woken"),

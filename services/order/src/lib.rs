@@ -57,12 +57,17 @@ use messaging::{
     consumer::Consumer,
     postgres::{self, Offsets, relay, slot},
 };
-use service::{health::Health, tasks::Tasks, traces::Traced};
+use service::{health::Health, settings::Common, tasks::Tasks, traces::Traced};
 use sqlx::PgPool;
 use web::{access::Verifier, gate::Gate};
 
 use crate::{
-    admission::Admission, answers::Answers, catalogue::Catalogue, config::Config, place::Committer, settled::Settled,
+    admission::Admission,
+    answers::Answers,
+    catalogue::Catalogue,
+    config::Config,
+    place::{Committer, Queue},
+    settled::Settled,
 };
 
 /// What every part of the service shares.
@@ -103,7 +108,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("relay", relay::run(relay_config, db.clone(), broker.clone(), stop.clone()));
     let consumer = |group: &str, topics: &[&str]| {
         let consumer = Consumer::new(broker.clone(), group, topics, Offsets::new(db.clone()), batch_max);
-        consumer.parked_keys_max(common.parked_keys_max)
+        consumer.parked_keys_max(common.parked_keys_max).batch_timeout(common.work.duration())
     };
     let (orders, products) = (common.group("order"), common.group("order-catalogue"));
     let reads_answers = consumer(&orders, &answers::TOPICS);
@@ -111,11 +116,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = health.consumes("answers", reads_answers.pulse()).consumes("catalogue", reads_catalogue.pulse());
     tasks.spawn("answers", reads_answers.run(Traced::new(&orders, Answers(app.clone())), stop.clone()));
     tasks.spawn("catalogue", reads_catalogue.run(Traced::new(&products, Catalogue(app.clone())), stop.clone()));
-    tasks.spawn("committer", place::run(app.clone(), queue, batch_max, stop.clone()));
-    tasks.spawn("admission", admission::run(app.clone(), stop.clone()));
-    tasks.spawn("deadlines", deadlines::run(app.clone(), stop.clone()));
-    tasks.spawn("forget", forget::run(app.clone(), stop.clone()));
-    tasks.spawn("settled", settled::run(app.clone(), stop.clone()));
+    let health = spawn_loops(&mut tasks, &app, queue, &common, health);
     let listener =
         web::serve::listen(config.http_addr).with_context(|| format!("{} cannot be listened on", config.http_addr))?;
     let complete = Arc::new(AtomicBool::new(false));
@@ -132,6 +133,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn("metrics", service::metrics::upkeep(stop.clone()));
     tasks.spawn("http", web::serve::serve(listener, routes, gate, stop));
     tasks.run_until_stopped().await
+}
+
+/// Starts all that goes on without being asked. `health` then tells whether the orders and their sagas get on.
+fn spawn_loops(tasks: &mut Tasks, app: &App, queue: Queue, common: &Common, health: Health) -> Health {
+    let stop = tasks.stop_token();
+    let (limit, batch_max) = (&common.work, common.batch_max as usize);
+    let [commits, admits, wakes] = ["committer", "admission", "deadlines"].map(|name| limit.work(name));
+    let health = health.does(&commits).does(&admits).does(&wakes);
+    tasks.spawn("committer", place::run(app.clone(), queue, batch_max, commits, stop.clone()));
+    tasks.spawn("admission", admission::run(app.clone(), admits, stop.clone()));
+    tasks.spawn("deadlines", deadlines::run(app.clone(), wakes, stop.clone()));
+    tasks.spawn("forget", forget::run(app.clone(), limit.work("forget"), stop.clone()));
+    tasks.spawn("settled", settled::run(app.clone(), limit.work("settled"), stop));
+    health
 }
 
 /// Connects, and brings the schema up to date.

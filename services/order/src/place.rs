@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
+use service::work::Work;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
@@ -113,7 +114,13 @@ impl Committer {
 }
 
 /// Commits all that is waiting, at most `batch_max` in one transaction, again and again, until `stop`; then what is left.
-pub(crate) async fn run(app: App, mut queue: Queue, batch_max: usize, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    app: App,
+    mut queue: Queue,
+    batch_max: usize,
+    work: Work,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut waiting = Vec::with_capacity(batch_max);
     let mut pace = Pace::new(batch_max);
     loop {
@@ -125,7 +132,7 @@ pub(crate) async fn run(app: App, mut queue: Queue, batch_max: usize, stop: Canc
         }
         pace.begin(waiting.len());
         let (wishes, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        let answers = place_all(&app, &wishes).await.unwrap_or_else(|error| {
+        let answers = work.unit(place_all(&app, &wishes)).await?.unwrap_or_else(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 orders = wishes.len(),

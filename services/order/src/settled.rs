@@ -10,6 +10,7 @@ use std::{
 };
 
 use contracts::OrderId;
+use service::work::Work;
 use sqlx::PgConnection;
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -63,9 +64,9 @@ impl Settled {
 }
 
 /// Asks for what other instances have settled, until `stop`.
-pub(crate) async fn run(app: App, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(app: App, work: Work, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_some() {
-        if let Err(error) = ask(&app).await {
+        if let Err(error) = work.unit(ask(&app)).await? {
             tracing::warn!(error = &error as &dyn std::error::Error, "awaited orders could not be looked up");
         }
     }

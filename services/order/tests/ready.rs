@@ -10,6 +10,7 @@ use messaging::{
 };
 use servers::{Guarded, Program, free_port};
 use sqlx::PgPool;
+use testkit::Proxy;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -52,6 +53,33 @@ async fn it_is_ready_once_its_copy_of_the_catalogue_has_all_there_was_and_until_
     assert!(service.process.stop().await.success());
 }
 
+/// A database that refuses is waited for. One that has vanished looks like one that is slow, and a connection to it waits
+/// for ever: only another process gets on.
+#[tokio::test]
+async fn it_says_so_and_ends_when_its_database_has_gone_without_a_word_and_the_next_one_works() {
+    let place = Place::new().await;
+    let (proxy, through) = Proxy::before(&place.url).await;
+    let place = Place { url: through, ..place };
+    let service = place.start();
+    service.until("ready", 200).await;
+    proxy.stall();
+    service.until("ready", 503).await;
+    assert_eq!(service.ask("live").await, Some(200));
+    let deadline = Instant::now() + PATIENCE;
+    while service.process.exit().is_none() {
+        assert!(Instant::now() < deadline, "it waits for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let said = service.process.last_words();
+    assert!(said.contains("it has gone without a word"), "{said}");
+    assert!(!service.process.ended().await.success());
+
+    proxy.forward();
+    let service = place.start();
+    service.until("ready", 200).await;
+    assert!(service.process.stop().await.success());
+}
+
 impl Place {
     async fn new() -> Self {
         let testkit::TestDatabase { url, pool: db } = testkit::postgres().await.database().await;
@@ -70,6 +98,7 @@ impl Place {
             .env("ORDER_DATABASE_URL", &self.url)
             .env("KAFKA_BROKERS", &self.broker.brokers)
             .env("TOPIC_PREFIX", &self.broker.prefix)
+            .env("WORK_TIMEOUT_S", "10")
             .env("TOKEN_PUBLIC_KEY_FILE", testkit::folder().join("public.pem"));
         let health = format!("http://127.0.0.1:{port}/health");
         Service { process: process.start().unwrap(), health, http: self.http.clone() }

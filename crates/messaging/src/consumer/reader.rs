@@ -251,18 +251,23 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
     }
 
     fn client_error(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
-        let group = self.settings.group.as_str();
         if let KafkaError::MessageConsumptionFatal(_) = error {
             return Err(error.into());
         }
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) && self.unloaded.is_empty() {
-            tracing::warn!(group, "an offset is not in its topic");
-            // Loading again finds out which.
-            self.reload()?;
-            self.load_at = Instant::now() + self.load_backoff.next_wait();
-        } else if self.complaint.is_due() {
-            tracing::warn!(group, %error, "Kafka cannot be read, waiting");
+        if is_of_a_place(&error) && self.unloaded.is_empty() {
+            return self.find_places();
         }
+        if self.complaint.is_due() {
+            tracing::warn!(group = self.settings.group, %error, "Kafka cannot be read, waiting");
+        }
+        Ok(())
+    }
+
+    /// Loading all offsets again finds out which is not in its topic.
+    fn find_places(&mut self) -> Result<(), ConsumerError> {
+        tracing::warn!(group = self.settings.group, "an offset is not in its topic");
+        self.reload()?;
+        self.load_at = Instant::now() + self.load_backoff.next_wait();
         Ok(())
     }
 
@@ -271,8 +276,10 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
         let mut changed = None;
         let mut paused: Option<TopicPartitionList> = None;
         let mut read_too_much = false;
+        let mut place_is_gone = false;
         let outcome = {
-            let mut work = pin!(attempts(&self.handler, batch, &self.stop, &self.settings.group, &self.meters));
+            let (limit, group) = (self.settings.batch_timeout, &self.settings.group);
+            let mut work = pin!(attempts(&self.handler, batch, limit, &self.stop, group, &self.meters));
             loop {
                 let patience = if paused.is_some() { POLL_WHILE_WAITING } else { UNPOLLED };
                 let waited = self.runtime.block_on(async { timeout(patience, work.as_mut()).await });
@@ -287,6 +294,9 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                 match self.client.poll(Duration::ZERO) {
                     // Cannot come from a paused partition. If it does, it is read again.
                     Some(Ok(_)) => read_too_much = true,
+                    Some(Err(fatal @ KafkaError::MessageConsumptionFatal(_))) => return Err(fatal.into()),
+                    // The partition is read no more, and that is said once.
+                    Some(Err(error)) if is_of_a_place(&error) => place_is_gone = true,
                     // Met again when the batch is done, if it lasts.
                     Some(Err(error)) => tracing::debug!(%error, "Kafka cannot be read while a batch is at work"),
                     None => {}
@@ -303,6 +313,8 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             self.apply(change);
         } else if read_too_much {
             self.reload()?;
+        } else if place_is_gone {
+            self.find_places()?;
         }
         Ok(outcome)
     }
@@ -318,4 +330,9 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
             tracing::debug!(%error, "Kafka's own offsets were not noted; only graphs of the lag miss them");
         }
     }
+}
+
+/// The place that a partition was to be read from is not in its topic.
+fn is_of_a_place(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset)
 }

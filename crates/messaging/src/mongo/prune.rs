@@ -7,6 +7,7 @@ use std::{
 };
 
 use bson::{Document, Timestamp, doc};
+use metrics::Counter;
 use mongodb::{Database, error::Result};
 use tokio::time::sleep;
 
@@ -15,27 +16,27 @@ use crate::{broker::chain, kept};
 
 /// Prunes outbox and inbox now and then. `confirmed` is the server's time, in seconds since 1970, of a message that is
 /// confirmed; 0 if there is none yet.
-pub(super) async fn keep_pruning(db: &Database, confirmed: &AtomicU32) -> Infallible {
+pub(super) async fn keep_pruning(db: &Database, confirmed: &AtomicU32, failures: &Counter) -> Infallible {
     loop {
         let time = confirmed.load(Ordering::Relaxed);
         if time == 0 {
             sleep(kept::FIRST_PRUNING).await;
             continue;
         }
-        if let Err(error) = prune(db, time).await {
-            tracing::warn!(error = %chain(&error), "outbox or inbox could not be pruned");
+        // What cannot be pruned today is no reason to leave the other alone.
+        let (messages, ids) = (outbox(db, time, kept::OUTBOX).await, inbox(db, kept::INBOX).await);
+        for (what, pruned) in [("messages of the outbox", messages), ("ids of the inbox", ids)] {
+            match pruned {
+                Ok(0) => {}
+                Ok(count) => tracing::debug!(count, "old {what} are gone"),
+                Err(error) => {
+                    failures.increment(1);
+                    tracing::warn!(error = %chain(&error), "{what} could not be pruned");
+                }
+            }
         }
         sleep(kept::PRUNING_INTERVAL).await;
     }
-}
-
-async fn prune(db: &Database, confirmed: u32) -> Result<()> {
-    let messages = outbox(db, confirmed, kept::OUTBOX).await?;
-    let ids = inbox(db, kept::INBOX).await?;
-    if messages + ids > 0 {
-        tracing::debug!(messages, ids, "outbox and inbox are pruned");
-    }
-    Ok(())
 }
 
 /// Deletes the messages that were put in `kept`, and some, before `confirmed`, the server's time (seconds since 1970) of

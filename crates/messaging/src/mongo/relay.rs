@@ -195,7 +195,7 @@ impl Relay<'_> {
         let generation = standing.generation;
         let ended = tokio::select! {
             ended = self.stream(standing) => ended,
-            never = keep_pruning(&self.db, &self.confirmed) => match never {},
+            never = keep_pruning(&self.db, &self.confirmed, &self.meters.unpruned) => match never {},
         };
         if let Err(Interruption::TokenLost(_) | Interruption::Final(RelayError::OutboxGone)) = ended {
             self.position.forget_token().await?;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use sqlx::{FromRow, PgConnection, PgPool, postgres::PgRow};
+use sqlx::{Acquire as _, FromRow, PgConnection, PgPool, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -139,8 +139,13 @@ pub(super) async fn marked(pool: &PgPool, partitions: &[(String, i32)]) -> sqlx:
 }
 
 /// See [`Offsets::unmark`](crate::Offsets::unmark).
+///
+/// It is waited for only for a while, and a `begin` that is dropped midway leaves a transaction open that nobody knows of.
+/// So the connection is not used again; this is rare.
 pub(super) async fn unmark(pool: &PgPool, message: &ParkedMessage, reason: &str) -> sqlx::Result<()> {
-    let mut tx = pool.begin().await?;
+    let mut connection = pool.acquire().await?;
+    connection.close_on_drop();
+    let mut tx = connection.begin().await?;
     lock(&mut tx, &message.topic, &message.key).await?;
     mark(&mut tx, &message.topic, &message.key, false).await?;
     sqlx::query("-- parked::unmark\nupdate parked_message set reason = $2 where message_id = $1")

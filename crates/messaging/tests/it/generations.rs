@@ -8,7 +8,7 @@ use std::{
 };
 
 use messaging::{
-    Batch, Outgoing, TopicSpec,
+    Batch, HandleError, Outgoing, TopicSpec,
     consumer::caught_up,
     postgres::{Offsets, outbox},
 };
@@ -18,6 +18,7 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use testkit::TestKafka;
+use tokio::sync::Semaphore;
 
 use crate::{
     relaying::KEYS,
@@ -152,6 +153,42 @@ async fn a_broker_that_lost_its_data_costs_no_message() {
     assert_effects(&bench, 2).await;
     commit(&bench.db, &KEYS, 3).await;
     assert_effects(&bench, 3).await;
+    assert_eq!((bench.ask(GENERATION).await, bench.ask(READ).await), (2, 2));
+    relay.stop().await;
+    consumer.stop().await;
+    bench.finish().await;
+}
+
+/// What Kafka's client has to say it says once, and it says it to a thread that waits for something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_anew_while_a_batch_takes_long_is_read_anew() {
+    let bench = Bench::new().await;
+    let relay = bench.relay();
+    settle(&bench, 1).await;
+    relay.stop().await;
+    let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let consumer = bench.consumer(With({
+        let (db, begun, gate) = (bench.db.clone(), Arc::clone(&begun), Arc::clone(&gate));
+        move |batch: Arc<Batch>| {
+            let (db, begun, gate) = (db.clone(), Arc::clone(&begun), Arc::clone(&gate));
+            async move {
+                begun.add_permits(1);
+                gate.acquire().await.map_err(|closed| HandleError::Ours(closed.into()))?.forget();
+                let mut tx = db.begin().await?;
+                take(&mut tx, &batch).await?;
+                Ok(tx.commit().await?)
+            }
+        }
+    }));
+    begun.acquire().await.unwrap().forget();
+    delete_topic(&bench, TOPIC).await;
+    bench.broker.ensure_topics(&[spec()]).await.unwrap();
+    // The client has met the new topic, and the thread has begun to poll beside its batch.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    gate.add_permits(1_000);
+    let relay = bench.relay();
+    commit(&bench.db, &KEYS, 2).await;
+    assert_effects(&bench, 2).await;
     assert_eq!((bench.ask(GENERATION).await, bench.ask(READ).await), (2, 2));
     relay.stop().await;
     consumer.stop().await;

@@ -16,4 +16,5 @@ mod relaying;
 mod stopping;
 mod support;
 mod topics;
+mod vanishing;
 mod visible;

@@ -1,9 +1,10 @@
 //! What is old is forgotten, and nothing that is still needed.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, pin::pin, time::Duration};
 
 use jiff::Timestamp;
 use messaging::{kept, postgres::prune};
+use sqlx::postgres::PgPoolOptions;
 
 use crate::{
     relaying::KEYS,
@@ -74,6 +75,60 @@ async fn only_what_was_put_long_before_the_last_confirmed_commit_is_emptied() {
     assert_eq!(bench.ask(MESSAGES).await, 0);
     commit(&bench.db, &KEYS, 2).await;
     assert_eq!(emptied(now()).await, 0, "what is new stays");
+    bench.finish().await;
+}
+
+/// As after a lock timeout: the others are emptied, and the failure is told.
+#[tokio::test]
+async fn a_part_that_cannot_be_looked_at_keeps_no_other_from_being_emptied() {
+    let bench = Bench::new().await;
+    for age in 7..10 {
+        commit(&bench.db, &KEYS, 1).await;
+        let old = "update outbox set created_at = now() - $1 * interval '30 minutes' where created_at > now() - $2";
+        sqlx::query(old).bind(age).bind(HOUR).execute(&bench.db).await.unwrap();
+    }
+    grow_old(&bench, Duration::ZERO).await;
+    let parts = "select count(distinct part) from outbox where $1 <> ''";
+    assert_eq!((bench.ask(parts).await, bench.ask(MESSAGES).await), (3, 15));
+    let first: i16 = sqlx::query_scalar("select min(part) from outbox").fetch_one(&bench.db).await.unwrap();
+    let mut tx = bench.db.begin().await.unwrap();
+    let lock = format!("lock table outbox_{first} in access exclusive mode");
+    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *tx).await.unwrap();
+
+    let hasty = bench.db.connect_options().as_ref().clone().options([("lock_timeout", "200ms")]);
+    let hasty = sqlx::PgPool::connect_with(hasty).await.unwrap();
+    let refused = prune::outbox(&hasty, now(), kept::OUTBOX).await.unwrap_err();
+    assert!(refused.to_string().contains("lock timeout"), "{refused}");
+    tx.rollback().await.unwrap();
+    assert_eq!((bench.ask(parts).await, bench.ask(MESSAGES).await), (1, 5), "the two others are empty");
+    assert_eq!(prune::outbox(&hasty, now(), kept::OUTBOX).await.unwrap(), 1);
+    bench.finish().await;
+}
+
+/// A relay that is interrupted drops its pruning wherever that is. What is committed on a connection that somebody else
+/// left in a transaction is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pruning_that_is_dropped_leaves_no_transaction_open() {
+    let bench = Bench::new().await;
+    let one = PgPoolOptions::new().max_connections(1).connect(bench.url()).await.unwrap();
+    let open = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in %'
+                and $1 <> ''";
+    for polls in 0..40 {
+        commit(&bench.db, &KEYS, 1).await;
+        grow_old(&bench, 3 * HOUR).await;
+        {
+            let mut pruning = pin!(prune::outbox(&one, now(), kept::OUTBOX));
+            for _ in 0..polls {
+                if futures::poll!(pruning.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        // It is given back by now.
+        drop(one.acquire().await.unwrap());
+        assert_eq!(bench.ask(open).await, 0, "dropped after it was polled {polls} times");
+    }
     bench.finish().await;
 }
 

@@ -215,6 +215,38 @@ async fn a_large_transaction_is_sent_whole_and_in_order() {
     bench.finish().await;
 }
 
+/// The database holds its reading of one transaction to the limit, too: measured, it hangs up in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_sending_takes_longer_than_its_role_may_be_in_one_is_sent_once() {
+    const MESSAGES: i32 = 50_000;
+    const LIMIT: Duration = Duration::from_millis(200);
+    let bench = Bench::new().await;
+    let role = format!("{}_relay", bench.slot());
+    let limited = format!(
+        "create role {role} login replication password 'x'; alter role {role} set transaction_timeout = {}",
+        LIMIT.as_millis()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limited)).execute(&bench.db).await.unwrap();
+    let mut tx = bench.db.begin().await.unwrap();
+    let messages: Vec<_> = (1..=MESSAGES).map(|n| message("a", n)).collect();
+    outbox::put(&mut tx, &messages).await.unwrap();
+    tx.commit().await.unwrap();
+    let end = bench.log_end().await;
+
+    let (_, host) = bench.url().split_once('@').unwrap();
+    let relay = bench.relay_as(format!("postgres://{role}:x@{host}"));
+    eventually("the first are sent", async || bench.ends().await > 0).await;
+    let began = Instant::now();
+    let all = i64::from(MESSAGES);
+    eventually("all are sent", async || bench.ends().await >= all).await;
+    assert!(began.elapsed() > LIMIT, "a transaction of so many is none that takes long: {:?}", began.elapsed());
+    eventually("it is confirmed", async || bench.known().await >= end).await;
+    assert_eq!(bench.ends().await, all, "none was sent again");
+    relay.stop().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop role {role}"))).execute(&bench.db).await.unwrap();
+    bench.finish().await;
+}
+
 #[tokio::test]
 async fn a_message_that_could_not_leave_is_not_let_in() {
     let bench = Bench::new().await;

@@ -97,8 +97,13 @@ impl Bench {
     }
 
     pub(crate) fn relay(&self) -> Running<relay::RelayError> {
+        self.relay_as(self.url.clone())
+    }
+
+    /// One that reads the log as whoever `database_url` names.
+    pub(crate) fn relay_as(&self, database_url: String) -> Running<relay::RelayError> {
         let config = relay::RelayConfig {
-            database_url: self.url.clone(),
+            database_url,
             slot: self.name.clone(),
             source: self.name.clone(),
             topics: vec![spec()],
@@ -252,6 +257,11 @@ impl Bench {
             }
         }
         seen
+    }
+
+    /// How many records the topic has ever had.
+    pub(crate) async fn ends(&self) -> i64 {
+        self.broker.ends(TOPIC).await.unwrap().into_iter().map(|(_, kept)| kept.end).sum()
     }
 
     /// Waits like [`eventually`], and tells what everything was like if it is not in time.

@@ -25,17 +25,19 @@ use tokio_util::{io::InspectReader, sync::CancellationToken};
 use tower::ServiceExt;
 use tracing::debug;
 
+use super::room::Seat;
 use crate::{limits::Limits, metrics};
 
 /// Once the server ends, a head that has begun must be complete within this time.
 const LAST_HEAD: Duration = Duration::from_secs(1);
 
-/// Serves the requests of one connection until it ends; once `closing`, no further ones.
-pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, closing: CancellationToken) {
+/// Serves the requests of one connection until it ends; once `closing`, no further ones. Hangs up when its `seat` is needed
+/// for another and nothing is in work.
+pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, seat: &Seat, closing: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "A connection keeps its delay.");
     }
-    let turns = Turns::default();
+    let turns = seat.turns.clone();
     let answer = {
         let turns = turns.clone();
         service_fn(move |request: Request<Incoming>| {
@@ -59,6 +61,13 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, clo
         // What is here already is read before anything else.
         biased;
         ended = patience.with(connection.as_mut()) => ended,
+        () = seat.needed.cancelled() => {
+            if !is_ours(turns.count()) {
+                return metrics::hung_up("room");
+            }
+            connection.as_mut().graceful_shutdown();
+            patience.with(connection.as_mut()).await
+        }
         () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             loop {
@@ -76,8 +85,26 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, clo
 }
 
 /// Whose turn it is: the client's while the number is even, then ours, then the client's again.
-#[derive(Debug, Clone, Default)]
-struct Turns(Arc<(AtomicU64, AtomicBool)>);
+#[derive(Debug, Clone)]
+pub(super) struct Turns(Arc<Turn>);
+
+#[derive(Debug)]
+struct Turn {
+    number: AtomicU64,
+    /// Whether the client has sent something since its turn began.
+    has_begun: AtomicBool,
+    /// When the first turn began.
+    first: Instant,
+    /// When this one did: milliseconds since the first.
+    since: AtomicU64,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let (number, has_begun, since) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+        Self(Arc::new(Turn { number, has_begun, first: Instant::now(), since }))
+    }
+}
 
 /// Our turn, until it is dropped.
 struct Ours(Turns);
@@ -89,24 +116,36 @@ impl Turns {
     }
 
     fn next(&self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-        self.0.1.store(false, Ordering::Relaxed);
+        self.0.since.store(self.since_first(), Ordering::Relaxed);
+        self.0.has_begun.store(false, Ordering::Relaxed);
+        self.0.number.fetch_add(1, Ordering::Release);
     }
 
     fn count(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
+        self.0.number.load(Ordering::Acquire)
+    }
+
+    /// For how long its client keeps us waiting, for the rest of a head or with nothing; `None` if it is our turn.
+    pub(super) fn client_silent_for(&self) -> Option<Duration> {
+        let since = self.0.since.load(Ordering::Relaxed);
+        let waited = Duration::from_millis(self.since_first().saturating_sub(since));
+        (!is_ours(self.count())).then_some(waited)
+    }
+
+    fn since_first(&self) -> u64 {
+        u64::try_from(self.0.first.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The client has sent something.
     fn heard(&self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.0.1.store(true, Ordering::Relaxed);
+            self.0.has_begun.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether the client has sent something since its turn began.
     fn has_begun(&self) -> bool {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.has_begun.load(Ordering::Relaxed)
     }
 }
 

@@ -160,6 +160,43 @@ async fn no_more_connections_are_open_than_may_be() {
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
+/// Of those who say nothing, or have said something once, or are about to for ever. One whose answer is being made stays.
+#[tokio::test]
+async fn no_number_of_connections_that_keep_us_waiting_keeps_anybody_out() {
+    let limits = Limits { connections_max: 4, ..Limits::default() };
+    let (gate, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (opens, enters) = (Arc::clone(&gate), Arc::clone(&entered));
+    let slow = async move || {
+        enters.notify_one();
+        opens.notified().await;
+        "slow"
+    };
+    let server = Served::start(hello().route("/slow", get(slow)), limits).await;
+    let mut worked = server.connect().await;
+    worked.write_all(b"GET /slow HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    entered.notified().await;
+    let mut idles = server.connect().await;
+    assert!(is_answered(&mut idles).await);
+    let mut begins = server.connect().await;
+    begins.write_all(b"GET / HTTP/1.1\r\nx-endless: ").await.unwrap();
+    let mut silent: Vec<TcpStream> = Vec::new();
+    for _ in 0..6 {
+        silent.push(server.connect().await);
+    }
+    let asked = Instant::now();
+    for _ in 0..3 {
+        assert!(is_answered(&mut server.connect().await).await);
+    }
+    assert!(asked.elapsed() < Duration::from_secs(9), "sooner than a head times out: {:?}", asked.elapsed());
+    for given_up in [&mut idles, &mut begins, &mut silent[0]] {
+        assert_eq!(closed(given_up).await, "");
+    }
+    gate.notify_one();
+    let mut answer = [0; 12];
+    timeout(PATIENCE, worked.read_exact(&mut answer)).await.expect("it is answered").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
 /// As many as are hung up on in one moment, and come again in one: none is left standing before a full queue.
 #[tokio::test]
 async fn two_thousand_connections_may_come_at_once() {

@@ -15,6 +15,7 @@ use contracts::{CommandId, Currency, CustomerId, Message, Money, OrderId, Topic}
 use jiff::Timestamp;
 use messaging::{Batch, HandleError, Handler, Position, Record};
 use service::clock::Clock;
+use service::work::Stuck;
 use sqlx::PgPool;
 use sqlx::types::Uuid;
 use tokio::task::JoinSet;
@@ -51,7 +52,7 @@ pub(crate) struct Bench {
     offset: AtomicI64,
     /// The same of `order.events`.
     told: AtomicI64,
-    workers: JoinSet<()>,
+    workers: JoinSet<Result<(), Stuck>>,
     stop: CancellationToken,
 }
 

@@ -10,6 +10,7 @@ use contracts::{
 };
 use jiff::Timestamp;
 use messaging::{Batch, HandleError, Handler, Offsets as _, Position, Record, postgres::Offsets};
+use service::work::{Work, WorkLimit};
 use sqlx::{
     AssertSqlSafe, PgPool, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -45,6 +46,11 @@ pub(super) struct Bench {
 /// One that turns nobody away.
 fn committer() -> (Committer, Queue) {
     Committer::new(4_096, Arc::new(Admission::new(10_000, 10_000)))
+}
+
+/// That of a loop, as it usually is.
+pub(super) fn work() -> Work {
+    WorkLimit::default().work("loop")
 }
 
 impl Bench {

@@ -30,7 +30,7 @@ pub(super) async fn bench() -> Bench {
 /// The same, with its committer at work.
 pub(super) fn runs(bench: Bench) -> Bench {
     let queue = bench.queue.lock().unwrap().take().unwrap();
-    tokio::task::spawn(place::run(bench.app.clone(), queue, 500, CancellationToken::new()));
+    tokio::task::spawn(place::run(bench.app.clone(), queue, 500, super::bench::work(), CancellationToken::new()));
     bench
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    bench::{Bench, placed},
+    bench::{Bench, placed, work},
     http,
 };
 use crate::{
@@ -98,7 +98,7 @@ async fn while_too_many_sagas_are_open_no_order_is_placed() {
     bench.answers(vec![first.captured(capture)]).await.unwrap();
     admission::look(&bench.app).await.unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, stop.clone()));
+    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), stop.clone()));
     assert!(matches!(committer.place(bench.wish("a", "MUG", 1)).await, Ok(Placed::Now(_))));
     assert_eq!(committer.place(bench.wish("b", "MUG", 1)).await, Err(PlaceError::Busy), "it counts at once");
     stop.cancel();
@@ -112,7 +112,7 @@ async fn a_customer_with_too_many_orders_on_their_way_is_told_to_come_again_and_
     let (committer, queue) = Committer::new(16, Arc::new(Admission::new(100, 2)));
     bench.app.committer = committer.clone();
     let stop = CancellationToken::new();
-    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, stop.clone()));
+    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), stop.clone()));
     // Two that another instance has placed.
     let open = [bench.order().await, bench.order().await];
     admission::look(&bench.app).await.unwrap();
@@ -152,7 +152,7 @@ async fn the_committer_answers_everyone_and_ends_when_told() {
     let bench = Bench::new().await;
     let queue = bench.queue.lock().unwrap().take().unwrap();
     let stop = CancellationToken::new();
-    let committer = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, stop.clone()));
+    let committer = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), stop.clone()));
     let wishes: Vec<_> = (0..300).map(|n| bench.wish(&format!("key-{n}"), "MUG", 1)).collect();
     let answers = futures(wishes.into_iter().map(|wish| bench.app.committer.place(wish))).await;
     assert!(answers.iter().all(|answer| matches!(answer, Ok(Placed::Now(_)))));

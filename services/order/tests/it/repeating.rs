@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 use web::access::Principal;
 
 use super::{
-    bench::Bench,
+    bench::{Bench, work},
     http::{Answer, bench, order, runs},
 };
 use crate::{forget, order::News};
@@ -100,10 +100,10 @@ async fn a_key_is_forgotten_after_a_day_and_not_before() {
     let bench = bench().await;
     let first = bench.post("key", mugs(1)).await;
     bench.set_clock(DAY_S - 60).await;
-    assert_eq!(forget::old_keys(bench.db()).await.unwrap(), 0);
+    assert_eq!(forget::old_keys(bench.db(), &work()).await.unwrap().unwrap(), 0);
     assert_eq!(bench.post("key", mugs(1)).await.bytes, first.bytes);
     bench.set_clock(DAY_S + 60).await;
-    assert_eq!(forget::old_keys(bench.db()).await.unwrap(), 1);
+    assert_eq!(forget::old_keys(bench.db(), &work()).await.unwrap().unwrap(), 1);
     let second = bench.post("key", mugs(1)).await;
     assert_eq!((second.status, is_repeated(&second)), (StatusCode::ACCEPTED, false));
     assert_ne!(second.body["id"], first.body["id"]);

@@ -36,6 +36,8 @@ pub(super) enum Outcome {
     },
     /// Stopped between two attempts.
     Abandoned,
+    /// An attempt took too long.
+    Stuck,
 }
 
 impl<O: Offsets, H: Handler> Reader<O, H> {
@@ -73,6 +75,7 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                     return Err(ConsumerError::TooManyParked { message, parked, max });
                 }
                 Outcome::Abandoned => return Ok(()),
+                Outcome::Stuck => return Err(self.stuck()),
             }
             if !self.unloaded.is_empty() {
                 // The group has decided anew: the rest is read again, by whoever has it now.
@@ -158,7 +161,12 @@ impl<O: Offsets, H: Handler> Reader<O, H> {
                 Ok(unmarked.is_ok())
             }
             Outcome::Fenced | Outcome::TooManyParked { .. } | Outcome::Abandoned => Ok(false),
+            Outcome::Stuck => Err(self.stuck()),
         }
+    }
+
+    fn stuck(&self) -> ConsumerError {
+        ConsumerError::Stuck { limit: self.settings.batch_timeout }
     }
 
     fn complain(&mut self, error: &(dyn std::error::Error + 'static)) {
@@ -176,17 +184,19 @@ fn place_and_reason(message: &ParkedMessage) -> String {
     format!("{topic}/{partition}@{offset}: {}", reason.as_deref().unwrap_or("it waits behind another"))
 }
 
-/// Hands over `batch` until it is done, fenced or at fault.
+/// Hands over `batch` until it is done, fenced or at fault, or one try takes longer than `limit`.
 pub(super) async fn attempts<H: Handler>(
     handler: &H,
     batch: &Batch,
+    limit: Duration,
     stop: &CancellationToken,
     group: &str,
     meters: &ConsumerMeters,
 ) -> Outcome {
     let mut backoff = Backoff::new();
     loop {
-        let error = match handler.handle(batch).await {
+        let Ok(handled) = timeout(limit, handler.handle(batch)).await else { return Outcome::Stuck };
+        let error = match handled {
             Ok(()) => return Outcome::Done,
             Err(HandleError::Fenced) => return Outcome::Fenced,
             Err(HandleError::TooManyParked { parked, max }) => return Outcome::TooManyParked { parked, max },

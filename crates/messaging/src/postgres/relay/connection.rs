@@ -16,6 +16,9 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// another commit closely, and such a message waited for our next status, up to a second. The price is paid while idle: the
 /// order service as a whole, which has one relay, then takes 10 ms of CPU per second.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(25);
+/// The database reads a transaction out of its log in one of its own, which lasts until we have taken the last row, however
+/// long the broker has us wait. A limit that the role has would cut a large one off, each time anew.
+const NO_HURRY: &str = "-c transaction_timeout=0";
 
 /// What the client that reads the log is set to.
 pub(super) fn replication_config(config: &RelayConfig) -> Result<ReplicationConfig, RelayError> {
@@ -30,6 +33,7 @@ pub(super) fn replication_config(config: &RelayConfig) -> Result<ReplicationConf
     Ok(ReplicationConfig::new(host, options.get_username(), password, database, &config.slot, PUBLICATION)
         .with_port(options.get_port())
         .with_application_name(format!("relay {}", config.source))
+        .with_options(NO_HURRY)
         .with_status_interval(STATUS_INTERVAL)
         .with_wakeup_interval(NUDGE_INTERVAL))
 }

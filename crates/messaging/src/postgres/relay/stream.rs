@@ -71,7 +71,7 @@ pub(super) async fn stream(
             };
             let ended = tokio::select! {
                 ended = stream.run(&mut client, stop) => Some(ended),
-                never = keep_pruning(pool, &confirmed) => match never {},
+                never = keep_pruning(pool, &confirmed, &meters.unpruned) => match never {},
                 () = too_late => None,
             };
             if let Some(Err(StreamError::Loss(loss))) = &ended {

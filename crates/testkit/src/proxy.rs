@@ -1,0 +1,80 @@
+//! A way to a server that can be cut without a word, as when a machine vanishes or a firewall forgets a connection.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+/// What one read takes along.
+const PIECE: usize = 16 * 1024;
+
+/// Listens, and hands on to a server what comes, both ways. Dropped, it hangs up.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    forwards: watch::Sender<bool>,
+    _serving: JoinSet<()>,
+}
+
+impl Proxy {
+    /// One before the server at `host:port`.
+    pub async fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("no port: {error}"));
+        let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
+        let (forwards, watched) = watch::channel(true);
+        let (server, mut serving) = (server.to_owned(), JoinSet::new());
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(connect(client, server.clone(), watched.clone()));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self { address, forwards, _serving: serving }
+    }
+
+    /// One before the server that `url` names, and the URL that leads through it.
+    pub async fn before(url: &str) -> (Self, String) {
+        let (scheme, rest) = url.split_once("://").unwrap_or_else(|| panic!("no URL: {url}"));
+        let (login, rest) = rest.split_once('@').map_or(("", rest), |(login, rest)| (login, rest));
+        let (server, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let proxy = Self::to(server).await;
+        let at = if login.is_empty() { "" } else { "@" };
+        let through = format!("{scheme}://{login}{at}{}/{path}", proxy.address);
+        (proxy, through)
+    }
+
+    /// From now on nothing is handed on, and nobody is told.
+    pub fn stall(&self) {
+        self.forwards.send_replace(false);
+    }
+
+    /// What was held up, and what comes, is handed on again.
+    pub fn forward(&self) {
+        self.forwards.send_replace(true);
+    }
+}
+
+async fn connect(client: TcpStream, server: String, forwards: watch::Receiver<bool>) {
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::join!(pass(from_client, to_server, forwards.clone()), pass(from_server, to_client, forwards));
+}
+
+/// Hands on what comes from `from` while that is wanted, until one of the two is gone.
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut forwards: watch::Receiver<bool>) {
+    let mut piece = vec![0; PIECE];
+    while let Ok(read) = from.read(&mut piece).await {
+        // Also the end of the one is not told the other before its time.
+        let wanted = forwards.wait_for(|forwards| *forwards).await.is_ok();
+        if read == 0 || !wanted || to.write_all(&piece[..read]).await.is_err() {
+            break;
+        }
+    }
+    to.shutdown().await.ok();
+}
