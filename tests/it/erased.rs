@@ -20,6 +20,7 @@ use serde_json::json;
 use shop::audit::Verdict;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::{
     replayed::BUSINESS,
@@ -127,7 +128,8 @@ impl Customer {
     async fn buy_called(&self, reference: &str, sku: &str, card: &str) -> Order {
         let lines = json!([{ "sku": sku, "quantity": 1 }]);
         let order = json!({ "lines": lines, "payment_token": card, "reference": reference });
-        let bought = self.request_at(0, reference, &lines, card).json(&order).header("prefer", "wait=30");
+        let key = Uuid::now_v7().to_string();
+        let bought = self.request_at(0, &key, &lines, card).json(&order).header("prefer", "wait=30");
         bought.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 
