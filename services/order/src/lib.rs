@@ -116,7 +116,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = health.consumes("answers", reads_answers.pulse()).consumes("catalogue", reads_catalogue.pulse());
     tasks.spawn("answers", reads_answers.run(Traced::new(&orders, Answers(app.clone())), stop.clone()));
     tasks.spawn("catalogue", reads_catalogue.run(Traced::new(&products, Catalogue(app.clone())), stop.clone()));
-    let health = spawn_loops(&mut tasks, &app, queue, &common, health);
+    let health = spawn_loops(&mut tasks, &app, queue, common, health);
     let listener =
         web::serve::listen(config.http_addr).with_context(|| format!("{} cannot be listened on", config.http_addr))?;
     let complete = Arc::new(AtomicBool::new(false));

@@ -27,7 +27,7 @@ use std::{
 use bson::Document;
 use futures::{FutureExt, Stream, StreamExt, stream::FuturesOrdered};
 use mongodb::Database;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use position::create as create_position;
@@ -214,23 +214,13 @@ impl Relay<'_> {
             return Err(Interruption::Loss(loss));
         }
         let mut producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged)?;
-        // Of what is sent again we know this time: all that had committed by then.
-        let (mut rescan, begin, mut rescanned) = match token {
-            Some(token) => (None, Begin::After(token), None),
-            None => {
-                let now = self.position.begin_anew().await?.ok_or(Interruption::Displaced)?;
-                (Some(Rescan::upto(&self.db, now)), Begin::At(now), Some(now.time))
-            }
-        };
+        let (mut rescan, begin, mut rescanned) = self.beginning(token).await?;
         let mut changes = Changes::open(&self.db, begin).await?;
         let mut in_flight = FuturesOrdered::new();
         let mut settling = Settling::default();
         let mut unconfirmed = VecDeque::new();
         let mut sent_again = 0;
-        let mut renewal = interval(RENEWAL);
-        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = interval(LOOK_FOR_LOSSES);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut renewal, mut look) = (every(RENEWAL), every(LOOK_FOR_LOSSES));
         let _streaming = self.meters.streams(generation);
         tracing::info!(generation, "the relay streams the outbox");
         loop {
@@ -242,12 +232,7 @@ impl Relay<'_> {
                     return Err(Interruption::Stopped);
                 }
                 _ = renewal.tick() => {
-                    let settled = settling.settled(Instant::now());
-                    let time = settled.as_ref().and_then(|(_, time)| *time);
-                    self.renew(settled.map(|(token, _)| (token, producer.acknowledged()))).await?;
-                    self.pulse.works();
-                    if let Some(time) = time {
-                        self.confirmed.store(time, Ordering::Relaxed);
+                    if let Some(time) = self.confirm(&mut settling, &producer).await? {
                         unconfirmed.retain(|sent| *sent > time);
                         self.tell_oldest(&unconfirmed);
                     }
@@ -280,6 +265,27 @@ impl Relay<'_> {
                 }
             }
         }
+    }
+
+    /// What is sent again first, where the log is read from, and by what time all that is sent again had committed.
+    async fn beginning(&self, token: Option<Document>) -> Result<(Option<Rescan>, Begin, Option<u32>), Interruption> {
+        if let Some(token) = token {
+            return Ok((None, Begin::After(token), None));
+        }
+        let now = self.position.begin_anew().await?.ok_or(Interruption::Displaced)?;
+        Ok((Some(Rescan::upto(&self.db, now)), Begin::At(now), Some(now.time)))
+    }
+
+    /// Renews the position, whose token moves past all that is settled; the time up to which that is all, if it is known.
+    async fn confirm(&self, settling: &mut Settling, producer: &Producer) -> Result<Option<u32>, Interruption> {
+        let settled = settling.settled(Instant::now());
+        let time = settled.as_ref().and_then(|(_, time)| *time);
+        self.renew(settled.map(|(token, _)| (token, producer.acknowledged()))).await?;
+        self.pulse.works();
+        if let Some(time) = time {
+            self.confirmed.store(time, Ordering::Relaxed);
+        }
+        Ok(time)
     }
 
     /// Waits for what is on its way. The token moves past all that is acknowledged, so that whoever takes over sends none of
@@ -353,6 +359,13 @@ impl Relay<'_> {
             Err(_elapsed) => Err(Interruption::Silence),
         }
     }
+}
+
+/// Late once, it does not hurry afterwards.
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 async fn next_of(rescan: &mut Option<Rescan>) -> Result<Vec<Committed>, Interruption> {

@@ -24,6 +24,7 @@ fn customer(field: &str, value: Value) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table, a line each")]
 async fn what_cannot_be_is_refused_with_a_code_and_changes_nothing() {
     let bench = Bench::start(HANDED_OVER_ONLY).await;
     let client = Client::of(&bench);

@@ -126,16 +126,15 @@ async fn slow_calls_beside_answered_ones_say_nothing_against_the_provider() {
     let quick = async {
         let end = Instant::now() + Duration::from_secs(3);
         let mut asked = 0;
-        while Instant::now() < end {
+        // A busy machine answers more slowly; that is not what this is about.
+        while Instant::now() < end || asked < 20 {
             assert_eq!(stranger.provider.ask(&request().key).await, Ok(Found::NotFound), "the breaker is open");
             tokio::time::sleep(Duration::from_millis(20)).await;
             asked += 1;
         }
-        asked
     };
-    let (slow, asked) = tokio::join!(slow, quick);
+    let (slow, ()) = tokio::join!(slow, quick);
     assert!(slow.iter().all(|said| *said == Err(Unclear::NoAnswer)), "all were given up after two seconds");
-    assert!(asked > 20, "only {asked} calls were answered meanwhile");
 }
 
 #[tokio::test]
