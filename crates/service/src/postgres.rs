@@ -3,7 +3,8 @@
 use std::{error::Error, time::Duration};
 
 use anyhow::Context;
-use sqlx::{PgPool, error::DatabaseError, postgres::PgPoolOptions};
+use sqlx::{Connection, PgPool, error::DatabaseError, postgres::PgPoolOptions};
+use tokio::time::timeout;
 
 /// How long to look for the database before a batch or a request fails.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,6 +18,12 @@ pub async fn pool(url: &str, connections: u32) -> anyhow::Result<PgPool> {
         .min_connections(connections)
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
+        // Whoever gave up waiting gives back a connection with an answer still to come. Of one that never comes the pool would
+        // wait for the end, and with it whoever wants that place. Where nothing is to come this costs nothing.
+        .after_release(|connection, _| {
+            let answered = timeout(PATIENCE, connection.flush());
+            Box::pin(async { answered.await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true) })
+        })
         .test_before_acquire(false) // It would cost a round trip each time; a broken connection fails its batch, which is tried again.
         .connect_lazy(url)
         .context("the database's URL is none")?;

@@ -1,8 +1,8 @@
 //! Work at a database that goes on for too long.
 //!
 //! A peer that vanishes without a word, with its machine or behind a firewall that has forgotten the connection, is waited
-//! for by the system for a quarter of an hour, or for ever: neither the client of PostgreSQL nor that of MongoDB has a limit
-//! for an answer. Nor would it do to give up the one statement: its connection would wait on, and block a place in the pool.
+//! for by the system for a quarter of an hour, or for ever: the client of PostgreSQL has no limit for an answer, and that of
+//! MongoDB gives up only when its server as a whole is silent. Nor would it do to give up the one statement: its connection would wait on, and block a place in the pool.
 //! So what takes longer than any transaction can ends its task, and with it the process, which is started again.
 
 use std::{

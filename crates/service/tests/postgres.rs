@@ -1,9 +1,13 @@
 //! A service's connections to its PostgreSQL.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use service::postgres::{PATIENCE, is_away, pool};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio::time::timeout;
 
 /// Each connection takes a second, as beside compilers; together they take longer than one may.
 #[tokio::test]
@@ -14,6 +18,23 @@ async fn a_service_begins_with_one_connection_however_long_all_take() {
     let pool = pool(&slow, connections).await.unwrap();
     let delay: String = sqlx::query_scalar("show post_auth_delay").fetch_one(&pool).await.unwrap();
     assert_eq!(delay, "1s");
+}
+
+/// As when a firewall forgets all connections, each with a statement that somebody has given up.
+#[tokio::test]
+async fn a_connection_whose_answer_never_comes_leaves_its_place_to_another() {
+    let (proxy, through) = testkit::Proxy::before(&testkit::postgres().await.database().await.url).await;
+    let pool = pool(&through, 3).await.unwrap();
+    let all = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    proxy.forget();
+    for mut one in all {
+        let answer = sqlx::query_scalar::<_, i32>("select 1").fetch_one(&mut *one);
+        timeout(Duration::from_millis(100), answer).await.unwrap_err();
+    }
+    let begun = Instant::now();
+    while let Err(error) = sqlx::query_scalar::<_, i32>("select 1").fetch_one(&pool).await {
+        assert!(begun.elapsed() < 6 * PATIENCE, "no place is left: {error}");
+    }
 }
 
 #[tokio::test]

@@ -16,8 +16,19 @@ const PIECE: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    forwards: watch::Sender<bool>,
+    handed_on: watch::Sender<HandedOn>,
     _serving: JoinSet<()>,
+}
+
+/// What is handed on.
+#[derive(Debug, Clone, Copy)]
+struct HandedOn {
+    /// Anything at all.
+    any: bool,
+    /// What the connection of this number says, and later ones.
+    since: u64,
+    /// How many connections there were.
+    connections: u64,
 }
 
 impl Proxy {
@@ -25,16 +36,18 @@ impl Proxy {
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("no port: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
-        let (forwards, watched) = watch::channel(true);
-        let (server, mut serving) = (server.to_owned(), JoinSet::new());
+        let handed_on = watch::Sender::new(HandedOn { any: true, since: 0, connections: 0 });
+        let (server, counted, mut serving) = (server.to_owned(), handed_on.clone(), JoinSet::new());
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(connect(client, server.clone(), watched.clone()));
+                let number = counted.borrow().connections;
+                counted.send_modify(|handed_on| handed_on.connections += 1);
+                connections.spawn(connect(client, server.clone(), number, counted.subscribe()));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { address, forwards, _serving: serving }
+        Self { address, handed_on, _serving: serving }
     }
 
     /// One before the server that `url` names, and the URL that leads through it.
@@ -50,28 +63,38 @@ impl Proxy {
 
     /// From now on nothing is handed on, and nobody is told.
     pub fn stall(&self) {
-        self.forwards.send_replace(false);
+        self.handed_on.send_modify(|handed_on| handed_on.any = false);
     }
 
-    /// What was held up, and what comes, is handed on again.
+    /// What comes over the connections there are is handed on no more, and nobody is told; only new ones lead anywhere.
+    pub fn forget(&self) {
+        self.handed_on.send_modify(|handed_on| handed_on.since = handed_on.connections);
+    }
+
+    /// What was held up, and what comes, is handed on again, but of connections that were forgotten.
     pub fn forward(&self) {
-        self.forwards.send_replace(true);
+        self.handed_on.send_modify(|handed_on| handed_on.any = true);
     }
 }
 
-async fn connect(client: TcpStream, server: String, forwards: watch::Receiver<bool>) {
+async fn connect(client: TcpStream, server: String, number: u64, watched: watch::Receiver<HandedOn>) {
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::join!(pass(from_client, to_server, forwards.clone()), pass(from_server, to_client, forwards));
+    tokio::join!(pass(from_client, to_server, number, watched.clone()), pass(from_server, to_client, number, watched));
 }
 
-/// Hands on what comes from `from` while that is wanted, until one of the two is gone.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut forwards: watch::Receiver<bool>) {
+/// Hands on what comes from `from`, over the connection `number`, once that is wanted, until one of the two is gone.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    number: u64,
+    mut watched: watch::Receiver<HandedOn>,
+) {
     let mut piece = vec![0; PIECE];
     while let Ok(read) = from.read(&mut piece).await {
         // Also the end of the one is not told the other before its time.
-        let wanted = forwards.wait_for(|forwards| *forwards).await.is_ok();
+        let wanted = watched.wait_for(|handed_on| handed_on.any && number >= handed_on.since).await.is_ok();
         if read == 0 || !wanted || to.write_all(&piece[..read]).await.is_err() {
             break;
         }

@@ -110,7 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let asked = pool.clone();
     let health = health.reaches_database(move || postgres::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);
-    tasks.spawn("parked payments", meters::run(pool.clone(), stop.clone()));
+    tasks.spawn("parked payments", meters::run(pool.clone(), common.work.work("parked payments"), stop.clone()));
     let (metrics_for, asking) = (verifier.clone(), verifier.clone());
     let webhook_max_bytes = config.provider_webhook_max_bytes;
     let router = http::router(Api { pool, verifier, desk, clock: Clock::system(), webhooks, webhook_max_bytes })

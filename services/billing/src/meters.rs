@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::gauge;
+use service::work::Work;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -12,10 +13,10 @@ use crate::store::intents;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Counts the parked payments, again and again, until `stop`. While the database is away, nothing is known of them.
-pub(crate) async fn run(pool: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(pool: PgPool, work: Work, stop: CancellationToken) -> anyhow::Result<()> {
     let parked = gauge!("billing_payments_parked");
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        match intents::count_parked(&pool).await {
+        match work.unit(intents::count_parked(&pool)).await? {
             Ok(count) => parked.set(count as f64),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;

@@ -41,7 +41,14 @@ use messaging::{
     mongo::{self, relay},
 };
 use mongodb::Database;
-use service::{clock::Clock, health::Health, tasks::Tasks, topics, traces::Traced};
+use service::{
+    clock::Clock,
+    health::Health,
+    tasks::Tasks,
+    topics,
+    traces::Traced,
+    work::{Stuck, Work},
+};
 use web::{access::Verifier, gate::Gate};
 
 use crate::{config::Config, messages::Messages, writer::Writer};
@@ -58,16 +65,17 @@ pub struct App {
 }
 
 impl App {
-    /// The service on `db`, and the work of its stock writer, which ends once the last clone of the app is gone. Pieces
-    /// can come into `warehouses`.
+    /// The service on `db`, and what its stock writer does within the limits of `work`; it ends once the last clone of the app
+    /// is gone. Pieces can come into `warehouses`.
     pub fn new(
         db: Database,
         clock: Clock,
         verifier: Verifier,
         warehouses: Vec<Warehouse>,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (writer, work) = Writer::start(db.clone(), clock.clone());
-        (Self { db, writer, clock, verifier, warehouses: warehouses.into() }, work)
+        work: Work,
+    ) -> (Self, impl Future<Output = Result<(), Stuck>> + Send + 'static) {
+        let (writer, writing) = Writer::start(db.clone(), clock.clone(), work);
+        (Self { db, writer, clock, verifier, warehouses: warehouses.into() }, writing)
     }
 
     /// What handles the messages from Kafka.
@@ -107,17 +115,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
-    let (app, writing) = App::new(db.clone(), Clock::system(), verifier, config.warehouses);
-    tasks.spawn("stock writer", async {
-        writing.await;
-        anyhow::Ok(())
-    });
+    let writes = common.work.work("stock writer");
+    let (app, writing) = App::new(db.clone(), Clock::system(), verifier, config.warehouses, writes.clone());
+    tasks.spawn("stock writer", writing);
     let offsets = mongo::Offsets::new(db.clone());
     let group = common.group(SERVICE);
     let consumer = Consumer::new(broker.clone(), &group, &messages::TOPICS, offsets, common.batch_max as usize);
     let consumer = consumer.parked_keys_max(common.parked_keys_max).batch_timeout(common.work.duration());
     let relay_pulse = Pulse::new();
-    let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone());
+    let health = Health::until(&stop).consumes("consumer", consumer.pulse()).relays(relay_pulse.clone()).does(&writes);
     let asked = db.clone();
     let health = health.reaches_database(move || mongo::answers(asked.clone()), &mut tasks);
     let health = health.reaches_broker(&broker, &mut tasks);

@@ -13,7 +13,10 @@ use std::{mem, sync::Arc};
 use contracts::OrderId;
 use messaging::{HandleError, mongo::Transaction};
 use mongodb::Database;
-use service::clock::Clock;
+use service::{
+    clock::Clock,
+    work::{Stuck, Work},
+};
 use tokio::sync::{mpsc, oneshot};
 use web::trace::Traceparent;
 
@@ -47,10 +50,15 @@ enum Job {
 type Waiting<R> = ((R, Traceparent), oneshot::Sender<Outcome<R>>);
 
 impl Writer {
-    /// A writer, and its work, which goes on until the last clone of the writer is dropped.
-    pub(crate) fn start(db: Database, clock: Clock) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    /// A writer, and its work, which goes on until the last clone of the writer is dropped, or one transaction takes longer
+    /// than `work` allows.
+    pub(crate) fn start(
+        db: Database,
+        clock: Clock,
+        work: Work,
+    ) -> (Self, impl Future<Output = Result<(), Stuck>> + Send + 'static) {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        (Self { jobs }, work(db, clock, waiting))
+        (Self { jobs }, write(db, clock, waiting, work))
     }
 
     /// Takes in a batch of messages, all of it or nothing.
@@ -78,21 +86,22 @@ impl Writer {
     }
 }
 
-async fn work(db: Database, clock: Clock, mut waiting: mpsc::Receiver<Job>) {
+async fn write(db: Database, clock: Clock, mut waiting: mpsc::Receiver<Job>, work: Work) -> Result<(), Stuck> {
     let mut jobs = Vec::with_capacity(WAITING_MAX);
     while waiting.recv_many(&mut jobs, WAITING_MAX).await > 0 {
         let (mut deliveries, mut dispatches) = (Vec::new(), Vec::new());
         for job in mem::take(&mut jobs) {
             match job {
                 // Who asked may have gone; the work is done all the same.
-                Job::TakeIn(batch, done) => drop(done.send(take_in(&db, &clock, &batch).await)),
+                Job::TakeIn(batch, done) => drop(done.send(work.unit(take_in(&db, &clock, &batch)).await?)),
                 Job::Receive(waiting) => deliveries.push(waiting),
                 Job::Ship(waiting) => dispatches.push(waiting),
             }
         }
-        book(&db, &clock, deliveries).await;
-        book(&db, &clock, dispatches).await;
+        work.unit(book(&db, &clock, deliveries)).await?;
+        work.unit(book(&db, &clock, dispatches)).await?;
     }
+    Ok(())
 }
 
 async fn take_in(db: &Database, clock: &Clock, batch: &DecodedBatch) -> Result<(), HandleError> {

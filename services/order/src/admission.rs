@@ -24,8 +24,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// since. What has ended since is still counted, but for half a second only.
 ///
 /// The same for each customer, in memory, so that it costs an order nothing in the database. Who has how many is looked
-/// up only while there are so many in all that one customer could have too many. So a customer never has more than twice
-/// the limit, whatever comes between two looks, at each instance.
+/// up only while there are so many in all that one customer could have too many.
+///
+/// A look forgets what has been let in and is not committed yet. So both limits can be passed by what waits for the
+/// committer meanwhile: usually what comes in half a second, and by all that may wait while the database holds it up.
 #[derive(Debug)]
 pub(crate) struct Admission {
     open: AtomicI64,

@@ -65,9 +65,13 @@ pub(crate) enum PlaceError {
     KeyReused,
     #[error("another order of this customer has this reference")]
     ReferenceTaken,
-    #[error("too many orders are on their way; nothing was done about this one")]
+    #[error(
+        "too many orders are on their way: this request has begun nothing, repeat it with the same idempotency key"
+    )]
     Busy,
-    #[error("too many orders of yours are on their way; nothing was done about this one")]
+    #[error(
+        "too many orders of yours are on their way: this request has begun nothing, repeat it with the same idempotency key"
+    )]
     TooManyOpen,
     #[error("the order could not be stored; repeat the request with the same idempotency key")]
     Store,

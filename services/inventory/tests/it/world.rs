@@ -21,7 +21,7 @@ use inventory::{
 use messaging::{Batch, HandleError, Handler, Position, Record, consumer::Offsets};
 use mongodb::{Client, Database};
 use serde_json::{Value, json};
-use service::clock::Clock;
+use service::{clock::Clock, work::WorkLimit};
 use testkit::TestMongoDatabase;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
@@ -385,7 +385,8 @@ pub(crate) fn keys() -> &'static (String, String) {
 fn start(db: Database, writers: &mut JoinSet<()>) -> App {
     let verifier = Verifier::from_pem(&keys().1).unwrap();
     let warehouses = ["HAMBURG", "LYON", "MILAN"].map(|code| code.parse().unwrap());
-    let (app, work) = App::new(db, Clock::system(), verifier, warehouses.into());
-    writers.spawn(work);
+    let (app, work) =
+        App::new(db, Clock::system(), verifier, warehouses.into(), WorkLimit::default().work("stock writer"));
+    writers.spawn(async { work.await.unwrap() });
     app
 }
