@@ -4,7 +4,6 @@
 mod access;
 mod extract;
 mod limits;
-mod logs;
 mod metrics;
 mod openapi;
 mod serve;
