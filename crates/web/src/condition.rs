@@ -50,7 +50,7 @@ impl Tag {
         Self::of_digest(&Sha256::digest(content)[..16], "")
     }
 
-    /// The state whose bytes have this digest; `form`, letters and digits, tells it from the same in another form.
+    /// The state whose bytes have this digest; `form`, of letters, digits and hyphens, tells it from the same in another form.
     pub fn of_digest(digest: &[u8], form: &str) -> Self {
         let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!("\"{digits}{form}\""))

@@ -21,6 +21,7 @@ use crate::{
     access::{Principal, Verifier, principal},
     limits::Limits,
     problem::{Problem, types},
+    serve::turns::Turns,
 };
 
 /// How many customers are counted. Beyond it, who has not come for the longest time is forgotten; each takes some 200 bytes.
@@ -87,6 +88,8 @@ impl Gate {
         }
         let limit = self.limits().body_max_bytes as usize;
         let (parts, body) = request.into_parts();
+        // Its sender may be hung up on meanwhile, if its connection is needed for another: nothing is done yet.
+        let _waits = parts.extensions.get::<Turns>().map(Turns::await_body);
         if body.size_hint().lower() > limit as u64 {
             return Err(too_large(limit));
         }

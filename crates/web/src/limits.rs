@@ -8,8 +8,9 @@ use clap::{Args, value_parser};
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(about = None, long_about = None, next_help_heading = "Limits of the HTTP server")]
 pub struct Limits {
-    /// Connections at once. Further ones wait until one of the others ends, and whoever has said nothing for a second, or
-    /// not the whole of a head, is hung up on for them. Each costs a file descriptor.
+    /// Connections at once. Further ones wait until one of the others ends, and for them whoever keeps us waiting for more
+    /// than a second is hung up on: for a request, the rest of its head or of its body, or to read an answer, which is cut
+    /// then. Each costs a file descriptor.
     #[arg(long, env, default_value_t = Self::default().connections_max, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
 

@@ -39,8 +39,8 @@ pub(crate) fn connected() -> Connected {
     Connected(open)
 }
 
-/// A connection was closed because its client kept it waiting: for the rest of a `head`, or `idle`; or for
-/// a second while another had no `room`.
+/// A connection was closed because its client kept it waiting: for the rest of a `head`, or `idle`; or for more than
+/// a second, with whatever, while another had no `room`.
 pub(crate) fn hung_up(waiting: &'static str) {
     counter!("http_connections_timed_out_total", "waiting" => waiting).increment(1);
 }

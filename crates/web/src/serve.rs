@@ -2,6 +2,7 @@
 
 mod connection;
 mod room;
+pub(crate) mod turns;
 
 use std::{any::Any, io, net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 
@@ -71,8 +72,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Beyond as many connections as may be open, further ones wait: they cost nothing in the system's queue, and are served as
 /// soon as one of the others ends. To accept each and turn it away would cost more, just when there is least to spare, and
 /// whoever is turned away comes again at once. What sees to it that others end are the timeouts, and while one waits we hang
-/// up on those who have kept us waiting longest, for a second at least: so no number of connections that say nothing keeps
-/// anybody out, least of all whoever asks whether the process lives.
+/// up on those who have kept us waiting longest, for more than a second: for a request, the rest of its head or of its body,
+/// or to read an answer, which is cut then. So no number of connections that say nothing, or half of something, keeps anybody
+/// out, least of all whoever asks whether the process lives.
 ///
 /// # Errors
 /// If the listener is broken.

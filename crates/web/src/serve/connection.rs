@@ -6,10 +6,6 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,20 +15,23 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 use tokio_util::{io::InspectReader, sync::CancellationToken};
 use tower::ServiceExt;
 use tracing::debug;
 
-use super::room::Seat;
+use super::{
+    room::Seat,
+    turns::{Awaited, Turns},
+};
 use crate::{limits::Limits, metrics};
 
 /// Once the server ends, a head that has begun must be complete within this time.
 const LAST_HEAD: Duration = Duration::from_secs(1);
 
 /// Serves the requests of one connection until it ends; once `closing`, no further ones. Hangs up when its `seat` is needed
-/// for another and nothing is in work.
+/// for another and its client is waited for.
 pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, seat: &Seat, closing: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "A connection keeps its delay.");
@@ -40,8 +39,9 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, sea
     let turns = seat.turns.clone();
     let answer = {
         let turns = turns.clone();
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             let (router, ours) = (router.clone(), turns.begin());
+            request.extensions_mut().insert(turns.clone());
             async move {
                 let answer = router.oneshot(request.map(Body::new)).await;
                 drop(ours);
@@ -62,7 +62,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, sea
         biased;
         ended = patience.with(connection.as_mut()) => ended,
         () = seat.needed.cancelled() => {
-            if !is_ours(turns.count()) {
+            if turns.awaited() != Awaited::Answer {
                 return metrics::hung_up("room");
             }
             connection.as_mut().graceful_shutdown();
@@ -74,7 +74,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, sea
                 tokio::select! {
                     biased;
                     ended = patience.with(connection.as_mut()) => break ended,
-                    () = sleep(LAST_HEAD) => if !is_ours(turns.count()) { return },
+                    () = sleep(LAST_HEAD) => if !matches!(turns.awaited(), Awaited::Body | Awaited::Answer) { return },
                 }
             }
         }
@@ -84,105 +84,18 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, sea
     }
 }
 
-/// Whose turn it is: the client's while the number is even, then ours, then the client's again.
-#[derive(Debug, Clone)]
-pub(super) struct Turns(Arc<Turn>);
-
-#[derive(Debug)]
-struct Turn {
-    number: AtomicU64,
-    /// Whether the client has sent something since its turn began.
-    has_begun: AtomicBool,
-    /// When the first turn began.
-    first: Instant,
-    /// When this one did: milliseconds since the first.
-    since: AtomicU64,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        let (number, has_begun, since) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-        Self(Arc::new(Turn { number, has_begun, first: Instant::now(), since }))
-    }
-}
-
-/// Our turn, until it is dropped.
-struct Ours(Turns);
-
-impl Turns {
-    fn begin(&self) -> Ours {
-        self.next();
-        Ours(self.clone())
-    }
-
-    fn next(&self) {
-        self.0.since.store(self.since_first(), Ordering::Relaxed);
-        self.0.has_begun.store(false, Ordering::Relaxed);
-        self.0.number.fetch_add(1, Ordering::Release);
-    }
-
-    fn count(&self) -> u64 {
-        self.0.number.load(Ordering::Acquire)
-    }
-
-    /// For how long its client keeps us waiting, for the rest of a head or with nothing; `None` if it is our turn.
-    pub(super) fn client_silent_for(&self) -> Option<Duration> {
-        let since = self.0.since.load(Ordering::Relaxed);
-        let waited = Duration::from_millis(self.since_first().saturating_sub(since));
-        (!is_ours(self.count())).then_some(waited)
-    }
-
-    fn since_first(&self) -> u64 {
-        u64::try_from(self.0.first.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The client has sent something.
-    fn heard(&self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.0.has_begun.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the client has sent something since its turn began.
-    fn has_begun(&self) -> bool {
-        self.0.has_begun.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        self.0.next();
-    }
-}
-
-fn is_ours(turn: u64) -> bool {
-    turn % 2 == 1
-}
-
-/// What is waited for while it is the client's turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Awaited {
-    /// The rest of a head, or the first of all.
-    Head,
-    /// The next request, or that the answer to the last is read.
-    Next,
-}
-
 /// Waits for a client, but not for ever.
 struct Patience {
     turns: Turns,
     header_timeout: Duration,
     idle_timeout: Duration,
     timer: Pin<Box<Sleep>>,
-    /// What `timer` is set for.
-    since: (u64, Awaited),
 }
 
 impl Patience {
     fn new(turns: Turns, limits: &Limits) -> Self {
         let (header_timeout, idle_timeout) = (limits.header_timeout(), limits.idle_timeout());
-        let (timer, since) = (Box::pin(sleep(header_timeout)), (turns.count(), Awaited::Head));
-        Self { turns, header_timeout, idle_timeout, timer, since }
+        Self { turns, header_timeout, idle_timeout, timer: Box::pin(sleep(header_timeout)) }
     }
 
     /// How the connection ended; `None` once its client has kept us waiting for too long.
@@ -197,19 +110,16 @@ impl Patience {
     }
 
     fn is_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let turn = self.turns.count();
-        if is_ours(turn) {
-            return Poll::Pending;
-        }
-        let is_head = turn == 0 || self.turns.has_begun();
-        let awaited = if is_head { Awaited::Head } else { Awaited::Next };
+        let (awaited, since) = self.turns.now();
         let (patience, waiting) = match awaited {
-            Awaited::Head => (self.header_timeout, "head"),
+            Awaited::First | Awaited::Head => (self.header_timeout, "head"),
             Awaited::Next => (self.idle_timeout, "idle"),
+            // Both have an end in time where they are waited for.
+            Awaited::Body | Awaited::Answer => return Poll::Pending,
         };
-        if self.since != (turn, awaited) {
-            self.since = (turn, awaited);
-            self.timer.as_mut().reset(Instant::now() + patience);
+        let end = since + patience;
+        if self.timer.deadline() != end {
+            self.timer.as_mut().reset(end);
         }
         self.timer.as_mut().poll(cx).map(|()| metrics::hung_up(waiting))
     }

@@ -15,13 +15,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Turns;
+use super::turns::Turns;
 
-/// Whoever has said something within this time keeps its room: a head on its way, or the next request of a busy client.
+/// Whoever keeps us waiting for no longer than this keeps its room: the next request of a busy client has so long to come,
+/// its head from the first byte on, and its body from the end of the head on. So long it may also read an answer.
 const KEPT: Duration = Duration::from_secs(1);
 /// Between two looks whether somebody keeps us waiting, while another has no room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Of all connections so many are hung up on at once, and one: to look through all of them for each costs too much.
+/// Of all connections one in so many is hung up on at once, and one more: to look through all of them for each costs too
+/// much.
 const SHARE: usize = 64;
 
 /// Room for so many connections.
@@ -72,9 +74,11 @@ impl Room {
 
     fn make_room(&self) {
         let taken = lock(&self.taken);
-        let waiting = taken.seats.values().filter_map(|(turns, needed)| Some((turns.client_silent_for()?, needed)));
-        let mut idle: Vec<_> = waiting.filter(|(silent, _)| *silent > KEPT).collect();
-        idle.sort_by_key(|(silent, _)| std::cmp::Reverse(*silent));
+        // Who has been told already may take a moment to go.
+        let others = taken.seats.values().filter(|(_, needed)| !needed.is_cancelled());
+        let waiting = others.filter_map(|(turns, needed)| Some((turns.kept_waiting_for()?, needed)));
+        let mut idle: Vec<_> = waiting.filter(|(waited, _)| *waited > KEPT).collect();
+        idle.sort_by_key(|(waited, _)| std::cmp::Reverse(*waited));
         idle.iter().take(taken.seats.len() / SHARE + 1).for_each(|(_, needed)| needed.cancel());
     }
 }
@@ -87,4 +91,42 @@ impl Drop for Seat {
 
 fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// Longer than a client that keeps us waiting keeps its room.
+    const LONG: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn each_time_that_room_is_made_another_goes() {
+        let room = Room::of(3);
+        let seats = [room.seat().await, room.seat().await, room.seat().await];
+        advance(LONG).await;
+        for told in 1..=3 {
+            room.make_room();
+            assert_eq!(seats.iter().filter(|seat| seat.needed.is_cancelled()).count(), told);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_has_just_begun_keeps_its_room_for_a_moment_and_a_body_too() {
+        let room = Room::of(2);
+        let (head, body) = (room.seat().await, room.seat().await);
+        advance(LONG).await;
+        head.turns.heard(b"GET /");
+        body.turns.heard(b"POST /");
+        let _answer = body.turns.begin();
+        let _body = body.turns.await_body();
+        room.make_room();
+        assert!(!head.needed.is_cancelled() && !body.needed.is_cancelled());
+        advance(KEPT + Duration::from_millis(1)).await;
+        room.make_room();
+        room.make_room();
+        assert!(head.needed.is_cancelled() && body.needed.is_cancelled());
+    }
 }
