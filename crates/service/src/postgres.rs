@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use anyhow::Context;
+use messaging::HandleError;
 use sqlx::{Connection, PgPool, error::DatabaseError, postgres::PgPoolOptions};
 use tokio::time::timeout;
 
@@ -62,4 +63,16 @@ fn will_do_later(error: &dyn DatabaseError) -> bool {
         "57",    // The database stops, starts, or was told to give up.
     ];
     later.iter().any(|class| code.starts_with(class))
+}
+
+/// Whether `error` says that what is stored, or a column of it, cannot be read: written by another version of the service, or
+/// by hand.
+pub fn is_unreadable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+}
+
+/// Whose fault `error` is. A row that cannot be read is as it is at the next try, and no other order's business: so it
+/// counts as the fault of who needs it, who is found by halves and parked with the reason, and all others go on.
+pub fn fault(error: sqlx::Error) -> HandleError {
+    if is_unreadable(&error) { HandleError::Message(error.into()) } else { error.into() }
 }

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use service::postgres::{PATIENCE, is_away, pool};
+use messaging::HandleError;
+use service::postgres::{PATIENCE, fault, is_away, pool};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::timeout;
 
@@ -73,4 +74,21 @@ async fn a_lost_connection_is_away_and_what_cannot_be_read_is_not() {
         assert!(!is_away(&ours), "{ours:?}");
     }
     assert!(!is_away(&io::Error::other("of another file")));
+}
+
+/// Of what was written by another version: a word that this one does not know, or a column of another type.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_the_fault_of_who_needs_it_and_a_lost_connection_is_ours() {
+    let database = testkit::postgres().await.database().await;
+    let column = sqlx::query_scalar::<_, i32>("select 'DUCATS'").fetch_one(&database.pool).await.unwrap_err();
+    for unreadable in [column, sqlx::Error::Decode("its currency is unknown".into())] {
+        let fault = fault(unreadable);
+        assert!(matches!(fault, HandleError::Message(_)), "{fault:?}");
+    }
+    let killed =
+        sqlx::raw_sql("select pg_terminate_backend(pg_backend_pid())").execute(&database.pool).await.unwrap_err();
+    for ours in [killed, sqlx::Error::PoolTimedOut] {
+        let fault = fault(ours);
+        assert!(matches!(fault, HandleError::Ours(_)), "{fault:?}");
+    }
 }

@@ -236,14 +236,16 @@ fn no_word(key: &ProviderKey, status: StatusCode) -> Unclear {
     Unclear::TurnedAway { status: status.as_u16() }
 }
 
-/// Whether the same call would be turned away again: it is the client's fault (4xx), and not that it came too soon, or
-/// that the provider does not know us, which is none of this call alone.
+/// Whether the same call would be turned away again: it is the client's fault (4xx), and not that it came too soon, as
+/// while the first call under its key is still at work (409), or that the provider does not know us, which is none of this
+/// call alone.
 fn is_for_good(status: StatusCode) -> bool {
     let passes = [
         StatusCode::UNAUTHORIZED,
         StatusCode::FORBIDDEN,
         StatusCode::PROXY_AUTHENTICATION_REQUIRED,
         StatusCode::REQUEST_TIMEOUT,
+        StatusCode::CONFLICT,
         StatusCode::LOCKED,
         StatusCode::TOO_EARLY,
         StatusCode::TOO_MANY_REQUESTS,

@@ -152,14 +152,6 @@ pub enum Unbookable {
         /// The key in the answer.
         key: String,
     },
-    /// What is asked for is not taken at all, however often.
-    #[error("the provider turns the call away with status {status}, {tries} times by now")]
-    TurnedAway {
-        /// The HTTP status.
-        status: u16,
-        /// How often it was asked.
-        tries: u32,
-    },
     /// A provider that refuses to release is no reason to say "voided".
     #[error("the provider refuses to release the authorization")]
     VoidRefused,

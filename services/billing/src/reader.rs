@@ -12,13 +12,14 @@ use messaging::{Batch, HandleError, Handler, Record, Undecodable};
 use metrics::{Counter, counter};
 use service::clock::Clock;
 use service::crash_point;
+use service::postgres::fault;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::changes::Changes;
 use crate::invoice::Party;
 use crate::settle::Desk;
-use crate::store::{self, customers, invoices, payments};
+use crate::store::{customers, invoices, payments};
 use crate::{commands, events};
 
 /// The topics that are read.
@@ -70,15 +71,15 @@ impl Handler for Reader {
         }
         let orders = asked.iter().map(|(_, command)| commands::order(command)).chain(events::cancelled(&told));
         let locked = payments::lock(&mut tx, orders.collect::<Vec<OrderId>>()).await;
-        let mut locked = locked.map_err(store::fault)?;
+        let mut locked = locked.map_err(fault)?;
         let customers = customers::known(&mut tx, commands::customers(&asked, &locked)).await?;
-        let candidates = invoices::candidates(&mut tx, &events::confirmed(&told)).await.map_err(store::fault)?;
+        let candidates = invoices::candidates(&mut tx, &events::confirmed(&told)).await.map_err(fault)?;
         let now = self.clock.now();
         let mut changes = Changes::default();
         commands::receive(&asked, &mut locked, &customers, &mut changes, now)?;
         events::receive(&told, candidates, &mut locked, &self.seller, &mut changes, now)?;
         let late = changes.late();
-        let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await.map_err(store::fault)?;
+        let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await.map_err(fault)?;
         crash_point("billing.reader.writing");
         tx.commit().await?;
         crash_point("billing.reader.written");

@@ -27,6 +27,7 @@ use messaging::consumer::BoxError;
 use metrics::counter;
 use service::clock::Clock;
 use service::crash_point;
+use service::postgres::fault;
 use service::work::{Stuck, Work, WorkLimit};
 use sqlx::PgPool;
 use tokio::sync::mpsc;
@@ -37,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 use crate::changes::Changes;
 use crate::intent::Intent;
 use crate::lanes::{Lanes, Room};
-use crate::provider::{Found, Outcome, Provider, Unbookable, Unclear};
-use crate::store::{self, intents, payments};
+use crate::provider::{Found, Outcome, Provider, Unclear};
+use crate::store::{intents, payments};
 
 /// How fast the worker goes.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +74,9 @@ impl Pace {
 const DESK_SIZE: usize = 10_000;
 /// The most outcomes that one transaction books.
 const BATCH: usize = 500;
-/// An intent that was tried so often, and is then turned away, is parked. That is some 40 s after the first try, in which
-/// whoever has just changed something at the provider may have noticed.
-const TRIES_IN_VAIN: u32 = 10;
+/// An intent that is turned away so often in a row is parked. That takes some 40 s, and longer if it was tried before; in
+/// that time whoever has just changed something at the provider may have noticed.
+const TIMES_IN_VAIN: u32 = 10;
 
 /// Where opened intents are handed to the worker of this process.
 #[derive(Debug, Clone)]
@@ -234,6 +235,10 @@ impl<P: Provider> Worker<P> {
             crash_point("billing.settle.calling");
             let (said, _room) = call_in_time(&*provider, &intent, &pace, &lanes, room).await;
             crash_point("billing.settle.called");
+            if let Err(Unclear::TurnedAway { .. }) = said {
+                let operation = intent.request.act.name();
+                counter!("provider_calls_turned_away_total", "operation" => operation).increment(1);
+            }
             // The booking loop ends after the last sender, so it is there. It may be busy; until it takes this, the
             // room is not given to another.
             let _ = done.send(Finished { intent, said }).await;
@@ -285,7 +290,7 @@ impl Books {
     async fn book_surely(&self, batch: &[Finished], stop: &CancellationToken) -> Result<(), Stuck> {
         let mut pause = Duration::from_millis(50);
         loop {
-            match self.work.unit(self.book(batch)).await?.map_err(store::fault) {
+            match self.work.unit(self.book(batch)).await?.map_err(fault) {
                 Ok(()) => return Ok(()),
                 Err(HandleError::Message(error)) => match batch {
                     [one] => return self.set_aside(&one.intent, &error).await,
@@ -311,16 +316,19 @@ impl Books {
 
     /// Parks an intent whose outcome cannot be booked, now or ever. If that fails too, it stays open and comes back.
     async fn set_aside(&self, intent: &Intent, error: &BoxError) -> Result<(), Stuck> {
-        tracing::error!(order.id = %intent.request.order, error = &**error as &dyn std::error::Error,
-            "The books refuse what the provider says; the payment is parked until an operator resumes it.");
         let park = async {
             let mut tx = self.pool.begin().await?;
             payments::hold(&mut tx, intent.request.order).await?;
             intents::park(&mut tx, &[(intent, format!("the books refuse it: {error}"))]).await?;
             tx.commit().await
         };
-        if let Err(error) = self.work.unit(park).await? {
-            tracing::warn!(%error, "An intent could not be parked.");
+        let parked = self.work.unit(park).await?;
+        let (order, why) = (intent.request.order, &**error as &dyn std::error::Error);
+        match parked {
+            Ok(()) => tracing::error!(order.id = %order, error = why,
+                "What became of a call cannot be booked; the payment is parked until an operator resumes it."),
+            Err(error) => tracing::warn!(order.id = %order, error = why, unparked = %error,
+                "What became of a call cannot be booked, nor can its payment be parked; it is asked about again."),
         }
         Ok(())
     }
@@ -336,10 +344,7 @@ impl Books {
             let outcome = match said {
                 Ok(outcome) => outcome,
                 Err(unclear) => {
-                    match given_up(intent, *unclear) {
-                        Some(why) => parked.push((intent, parking(intent, &why))),
-                        None => later.push((intent, intent.delay())),
-                    }
+                    later.push((intent, *unclear));
                     continue;
                 }
             };
@@ -351,39 +356,38 @@ impl Books {
             let book = |effects| intent.cause.sync_scope(|| changes.of_payment(payment, intent, outcome, effects));
             let booked = effects.map(book);
             if let Err(error) = booked {
-                parked.push((intent, parking(intent, &error)));
+                parked.push((intent, error.to_string()));
             }
         }
         let opened = changes.write(&mut tx, &locked, self.desk.lease(), now).await?;
-        intents::try_later(&mut tx, &later).await?;
+        let times = intents::try_later(&mut tx, &later).await?;
+        let in_vain =
+            later.iter().zip(times).filter_map(|((intent, why), times)| Some((*intent, given_up(*why, times)?)));
+        parked.extend(in_vain);
         intents::park(&mut tx, &parked).await?;
         crash_point("billing.settle.booking");
         tx.commit().await?;
         crash_point("billing.settle.booked");
         self.desk.hand_over(opened);
-        for (_, delay) in later {
-            self.desk.look_after(delay);
+        for (intent, _) in later {
+            self.desk.look_after(intent.delay());
+        }
+        // Not before the commit: what is rolled back is done again, and may end otherwise.
+        for (intent, why) in parked {
+            tracing::error!(order.id = %intent.request.order, provider.key = %intent.request.key, %why,
+                "The payment is parked until an operator resumes it.");
         }
         Ok(())
     }
 }
 
-/// Why an intent that the provider turns away is not asked again, once it was asked so often; none if it is.
-fn given_up(intent: &Intent, unclear: Unclear) -> Option<Unbookable> {
-    let Unclear::TurnedAway { status } = unclear else { return None };
-    counter!("provider_calls_turned_away_total", "operation" => intent.request.act.name()).increment(1);
-    let tries = intent.tries;
-    (tries >= TRIES_IN_VAIN).then_some(Unbookable::TurnedAway { status, tries })
+/// Why an intent that was turned away so many times in a row is not asked again; none if it is, or was not turned away.
+fn given_up(unclear: Unclear, times: u32) -> Option<String> {
+    let Unclear::TurnedAway { .. } = unclear else { return None };
+    (times >= TIMES_IN_VAIN).then(|| format!("{unclear}, {times} times in a row"))
 }
 
 /// Of the loop that calls, and of the one that books.
 fn works(limit: &WorkLimit) -> [Work; 2] {
     ["calls", "books"].map(|name| limit.work(name))
-}
-
-/// Why an intent is parked.
-fn parking(intent: &Intent, why: &Unbookable) -> String {
-    tracing::error!(order.id = %intent.request.order, provider.key = %intent.request.key, error = %why,
-        "What the provider says cannot be booked; the payment is parked until an operator resumes it.");
-    why.to_string()
 }

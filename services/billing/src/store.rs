@@ -13,7 +13,6 @@ pub(crate) mod refunds;
 use std::time::Duration;
 
 use contracts::{Currency, Money};
-use messaging::HandleError;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -27,13 +26,6 @@ struct Unreadable {
 
 fn unreadable(order: Uuid, what: &'static str) -> sqlx::Error {
     sqlx::Error::decode(Unreadable { order, what })
-}
-
-/// Whose fault `error` is. A row that cannot be read is as it is at the next try, and no other order's business: so it
-/// counts as the fault of who needs it, who is found by halves and parked with the reason, and all others go on.
-pub(crate) fn fault(error: sqlx::Error) -> HandleError {
-    let is_unreadable = matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. });
-    if is_unreadable { HandleError::Message(error.into()) } else { error.into() }
 }
 
 fn money(order: Uuid, amount: i64, code: &str) -> sqlx::Result<Money> {

@@ -11,7 +11,7 @@ use contracts::{OrderId, billing::PaymentToken, order::OrderEvent};
 use jiff::Timestamp;
 use messaging::{HandleError, Outgoing};
 use saga::CommandId;
-use service::message::outgoing;
+use service::{message::outgoing, postgres::fault};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 use web::trace::Traceparent;
@@ -134,7 +134,7 @@ impl Progress {
         let listeners = self.listeners();
         let mut changed = Vec::new();
         if !listeners.is_empty() {
-            let orders = store::orders::lock(&mut tx, &listeners).await.map_err(store::fault)?;
+            let orders = store::orders::lock(&mut tx, &listeners).await.map_err(fault)?;
             changed = self.spread(orders, now).map_err(|error| HandleError::Message(error.into()))?;
             store::orders::update(&mut tx, &changed).await?;
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use contracts::OrderId;
-use service::work::Work;
+use service::{postgres::is_unreadable, work::Work};
 use sqlx::PgConnection;
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -87,14 +87,14 @@ pub(crate) async fn ask(app: &App) -> sqlx::Result<()> {
 /// The awaited orders as they are now. One that cannot be read is left out: nobody else waits for it.
 async fn look_up(conn: &mut PgConnection, awaited: &[OrderId]) -> sqlx::Result<Vec<Order>> {
     match store::orders::all(conn, awaited).await {
-        Err(error) if store::is_unreadable(&error) => {}
+        Err(error) if is_unreadable(&error) => {}
         all => return all,
     }
     let mut orders = Vec::with_capacity(awaited.len());
     for order in awaited {
         match store::orders::all(conn, &[*order]).await {
             Ok(found) => orders.extend(found),
-            Err(error) if store::is_unreadable(&error) => {
+            Err(error) if is_unreadable(&error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(order.id = %order, error, "an order that is awaited cannot be read");
             }

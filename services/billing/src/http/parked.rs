@@ -33,7 +33,7 @@ pub(super) struct Page {
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Listed {
-    /// The provider said what cannot be booked; see `POST /v1/payments/{order}/resume`.
+    /// The provider said what cannot be booked, or turns the call away again and again; see `POST /v1/payments/{order}/resume`.
     Parked,
 }
 

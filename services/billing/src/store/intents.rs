@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{millis, money, unreadable};
 use crate::intent::Intent;
-use crate::provider::{Act, Operation, Outcome, ProviderKey};
+use crate::provider::{Act, Operation, Outcome, ProviderKey, Unclear};
 
 /// Takes away what was settled, writing down what the provider said of it, and puts down what was opened: in one
 /// statement. The opened are taken, and due for others after
@@ -97,27 +97,36 @@ fn skipped(error: &sqlx::Error) {
     tracing::error!(error = error as &dyn std::error::Error, "A due intent cannot be read and is left out.");
 }
 
-/// Makes these intents due after these times, if they are still open and not parked. Their payments are locked.
-pub(crate) async fn try_later(conn: &mut PgConnection, later: &[(&Intent, Duration)]) -> sqlx::Result<()> {
+/// Makes these intents due after their delay, if they are still open and not parked. Gives back how often each was turned
+/// away in a row by now. Their payments are locked.
+pub(crate) async fn try_later(conn: &mut PgConnection, later: &[(&Intent, Unclear)]) -> sqlx::Result<Vec<u32>> {
+    let mut times = vec![0; later.len()];
     if later.is_empty() {
-        return Ok(());
+        return Ok(times);
     }
     let keys = Keys::of(later.iter().map(|(intent, _)| *intent));
-    let delays: Vec<i64> = later.iter().map(|(_, delay)| millis(*delay)).collect();
-    sqlx::query!(
-        "-- intents::try_later
-        update intent set next_try_at = now() + later.delay * interval '1 millisecond'
-        from unnest($1::uuid[], $2::text[], $3::bigint[], $4::int[]) as later (order_id, operation, delay, attempt)
+    let delays: Vec<i64> = later.iter().map(|(intent, _)| millis(intent.delay())).collect();
+    let turned: Vec<bool> = later.iter().map(|(_, why)| matches!(why, Unclear::TurnedAway { .. })).collect();
+    let put_off = sqlx::query!(
+        r#"-- intents::try_later
+        update intent set next_try_at = now() + later.delay * interval '1 millisecond',
+                          turned_away = case when later.turned then intent.turned_away + 1 else 0 end
+        from unnest($1::uuid[], $2::text[], $3::bigint[], $4::int[], $5::bool[]) with ordinality
+             as later (order_id, operation, delay, attempt, turned, place)
         where intent.order_id = later.order_id and intent.operation = later.operation
-          and intent.attempt = later.attempt and intent.next_try_at is not null",
+          and intent.attempt = later.attempt and intent.next_try_at is not null
+        returning later.place as "place!", intent.turned_away"#,
         &keys.orders,
         &keys.operations as _,
         &delays,
         &keys.attempts,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+        &turned,
+    );
+    for row in put_off.fetch_all(conn).await? {
+        let place = usize::try_from(row.place - 1).ok().and_then(|place| times.get_mut(place));
+        *place.expect("a row is of what was asked for") = row.turned_away.unsigned_abs();
+    }
+    Ok(times)
 }
 
 /// Parks these intents, if they are still open, each with its reason: nobody takes them until an operator says so. Their
@@ -143,11 +152,12 @@ pub(crate) async fn park(conn: &mut PgConnection, parked: &[(&Intent, String)]) 
     Ok(())
 }
 
-/// Makes the parked intents of `order` due now. Gives back how many there were.
+/// Makes the parked intents of `order` due now, as if they had never been turned away. Gives back how many there were.
 pub(crate) async fn resume(conn: impl PgExecutor<'_>, order: OrderId) -> sqlx::Result<u64> {
     let resumed = sqlx::query!(
         "-- intents::resume
-        update intent set next_try_at = now(), parked = null where order_id = $1 and parked is not null",
+        update intent set next_try_at = now(), parked = null, turned_away = 0
+        where order_id = $1 and parked is not null",
         order.as_uuid(),
     )
     .execute(conn)

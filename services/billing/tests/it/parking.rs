@@ -1,5 +1,8 @@
 //! What the provider says and cannot be booked: the payment is parked, the ledger untouched.
 
+use std::io;
+use std::sync::Mutex;
+
 use axum::http::{Method, StatusCode};
 use billing::provider::Operation;
 use contracts::Message;
@@ -7,7 +10,7 @@ use messaging::HandleError;
 use serde_json::{Value, json};
 use web::access::Principal;
 
-use crate::bench::{Bench, EAGER, Mood, Order, WATCHFUL};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, WATCHFUL};
 use crate::http::Client;
 
 const OPERATOR: Option<Principal> = Some(Principal::Operator);
@@ -20,6 +23,17 @@ impl Bench {
             parked.fetch_optional(&self.pool).await.unwrap()
         };
         self.poll(why).await
+    }
+
+    /// Makes all intents due that are not parked.
+    async fn now(&self) {
+        sqlx::raw_sql("update intent set next_try_at = now() where parked is null").execute(&self.pool).await.unwrap();
+    }
+
+    /// Waits until the intent there is was turned away so often in a row.
+    async fn turned_away(&self, times: i64) {
+        let count = async || self.count("select max(turned_away)::bigint from intent").await;
+        self.poll(async || (count().await == times).then_some(())).await;
     }
 }
 
@@ -122,7 +136,7 @@ async fn an_operator_sees_all_that_is_parked_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_the_provider_turns_away_is_counted_and_after_ten_tries_waits_for_an_operator() {
+async fn what_the_provider_turns_away_is_counted_and_after_ten_times_in_a_row_waits_for_an_operator() {
     service::metrics::init();
     let bench = Bench::start(EAGER).await;
     let client = Client::of(&bench);
@@ -138,9 +152,9 @@ async fn what_the_provider_turns_away_is_counted_and_after_ten_tries_waits_for_a
     let counter = r#"provider_calls_turned_away_total{operation="void"}"#;
     assert!(counted.lines().any(|line| line.starts_with(counter)), "{counted}");
 
-    // As if so many tries had been made: the pauses between them grow.
-    let nine = "update intent set tries = 9, next_try_at = now() where parked is null";
-    let reason = "the provider turns the call away with status 404, 10 times by now";
+    // As if it had been turned away so often: the pauses grow.
+    let nine = "update intent set turned_away = 9, next_try_at = now() where parked is null";
+    let reason = "the provider turns the call away with status 404, 10 times in a row";
     bench
         .poll(async || {
             sqlx::raw_sql(nine).execute(&bench.pool).await.unwrap();
@@ -157,10 +171,95 @@ async fn what_the_provider_turns_away_is_counted_and_after_ten_tries_waits_for_a
     bench.send(&[other.authorize()]).await.unwrap();
     bench.answered(2).await;
     assert_eq!(bench.provider.asked(&key), asked);
-    bench.provider.is(Mood::Talks);
     let resume = format!("/v1/payments/{}/resume", order.id);
     assert_eq!(client.send(Method::POST, &resume, OPERATOR).await.0, StatusCode::ACCEPTED);
+    bench.turned_away(1).await;
+    bench.provider.is(Mood::Talks);
+    bench.now().await;
     assert_eq!(bench.answered(3).await[2].kind(), "billing.payment-voided.v1");
+}
+
+/// The provider was down for long, comes back, and turns everything away for a moment.
+#[tokio::test]
+async fn only_what_is_turned_away_again_and_again_is_given_up() {
+    let bench = Bench::start(WATCHFUL).await;
+    let order = Order::with("tok_ok");
+    let key = order.key(Operation::Void);
+    bench.send(&[order.authorize()]).await.unwrap();
+    bench.answered(1).await;
+    bench.provider.is(Mood::Silent);
+    bench.send(&[order.void()]).await.unwrap();
+    bench.poll(async || (bench.provider.executed(&key) == 1).then_some(())).await;
+    // As after an hour: answers that did not come, calls that were not made, processes that died.
+    let long = "update intent set tries = 100, next_try_at = now()";
+    bench.poll(async || Some(sqlx::raw_sql(long).execute(&bench.pool).await.unwrap())).await;
+    bench.poll(async || (bench.count("select max(tries)::bigint from intent").await == 101).then_some(())).await;
+    bench.provider.is(Mood::TurnsAway(key.clone()));
+    for times in 1..=9 {
+        bench.now().await;
+        bench.turned_away(times).await;
+    }
+    // No answer: whatever was turned away before, this was not.
+    bench.provider.is(Mood::Silent);
+    bench.now().await;
+    bench.turned_away(0).await;
+    bench.provider.is(Mood::TurnsAway(key.clone()));
+    bench.now().await;
+    bench.turned_away(1).await;
+    assert_eq!(bench.count("select count(*) from intent where parked is not null").await, 0);
+    bench.provider.is(Mood::Talks);
+    bench.now().await;
+    assert_eq!(bench.answered(2).await[1].kind(), "billing.payment-voided.v1");
+}
+
+/// A booking whose commit the database takes at the fourth time only.
+#[tokio::test]
+async fn what_is_turned_away_or_parked_is_said_once_however_often_it_is_booked() {
+    service::metrics::init();
+    // For all tests of this process: what others log first, without a subscriber, would be left out from then on.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(|| Log).init();
+    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let order = Order::with("tok_ok");
+    bench.send(&[order.authorize()]).await.unwrap();
+    bench.answered(1).await;
+    let fails = "create sequence tries;
+                 create function fails() returns trigger language plpgsql as $$ begin
+                     if nextval('tries') <= 3 then raise exception 'busy' using errcode = '40001'; end if;
+                     return new;
+                 end $$;
+                 create constraint trigger fails after update on intent deferrable initially deferred
+                     for each row execute function fails();
+                 alter table intent alter column turned_away set default 9";
+    sqlx::raw_sql(fails).execute(&bench.pool).await.unwrap();
+    bench.provider.is(Mood::TurnsAway(order.key(Operation::Capture)));
+    bench.send(&[order.capture()]).await.unwrap();
+    let reason = "the provider turns the call away with status 404, 10 times in a row";
+    assert_eq!(bench.parked().await, reason);
+    assert_eq!(bench.count("select last_value from tries").await, 5, "three in vain, then it is put off and parked");
+    let id = order.id.to_string();
+    let said = || String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    bench.poll(async || said().contains(&id).then_some(())).await;
+    let said = said();
+    let of_order: Vec<&str> = said.lines().filter(|line| line.contains(&id)).collect();
+    assert!(matches!(of_order[..], [one] if one.contains(reason)), "{of_order:?}");
+    assert!(!of_order[0].contains("booked"), "the provider said nothing that could be: {of_order:?}");
+    // Of captures, nothing but this is turned away in this process.
+    let counted = service::metrics::render();
+    assert!(counted.contains("provider_calls_turned_away_total{operation=\"capture\"} 1\n"), "{counted}");
+}
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

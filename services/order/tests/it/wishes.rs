@@ -77,6 +77,32 @@ async fn what_a_customer_called_their_orders_is_forgotten_with_them() {
     assert_eq!(bench.post("c", called("PO-1").to_string()).await.status, StatusCode::ACCEPTED, "it is free again");
 }
 
+/// Also of references from before no samples were taken: what is forgotten later is in none.
+#[tokio::test]
+async fn no_sample_of_what_customers_call_their_orders_is_kept() {
+    let database = testkit::postgres().await.database().await;
+    let mut before = sqlx::migrate!();
+    before.migrations = before.migrations.iter().filter(|migration| migration.version < 2).cloned().collect();
+    before.run(&database.pool).await.unwrap();
+    let many = "insert into order_reference
+                select gen_random_uuid(), 'canary ' || n, gen_random_uuid() from generate_series(1, 500) n";
+    sqlx::raw_sql(many).execute(&database.pool).await.unwrap();
+    let ask = async |what: &'static str| sqlx::query_scalar::<_, i64>(what).fetch_one(&database.pool).await.unwrap();
+    let analyze = async || sqlx::raw_sql("analyze order_reference").execute(&database.pool).await.unwrap();
+    let samples = "select count(*) from pg_stats where tablename = 'order_reference'
+                   and concat(most_common_vals::text, histogram_bounds::text) like '%canary%'";
+    let files =
+        "select sum(pg_relation_filenode(oid)::bigint)::bigint from pg_class where relname like 'order_reference%'";
+    analyze().await;
+    assert_eq!(ask(samples).await, 1, "samples are taken");
+    let written = ask(files).await;
+    sqlx::migrate!().run(&database.pool).await.unwrap();
+    assert_eq!(ask(samples).await, 0, "what was sampled before is gone");
+    assert_eq!(ask(files).await, written, "neither the table nor its indexes are written anew");
+    analyze().await;
+    assert_eq!(ask(samples).await, 0, "nothing is sampled again");
+}
+
 /// Twenty orders that are to be called the same, each wanted twice, at two processes.
 #[tokio::test]
 async fn of_many_at_once_with_one_reference_one_is_placed() {
