@@ -44,7 +44,14 @@ fn needs(service: Service) -> &'static [&'static str] {
             "database: reached",
             "broker: reached",
         ],
-        Service::Inventory => &["process: runs", "consumer: reads", "relay: ", "database: reached", "broker: reached"],
+        Service::Inventory => &[
+            "process: runs",
+            "consumer: reads",
+            "relay: ",
+            "stock writer: works",
+            "database: reached",
+            "broker: reached",
+        ],
     }
 }
 
