@@ -49,13 +49,18 @@ fn packages() -> impl Iterator<Item = &'static str> {
 /// Builds the services next to the running test program and returns their folder.
 ///
 /// The selection is that of `cargo test --workspace`: with any other, cargo would build half of the dependencies once
-/// more, because their features would differ.
+/// more, because their features would differ. Tests of release programs are run alone, for their figures, so there the
+/// programs are those of `cargo shop up`, and no other test is built.
 ///
 /// # Errors
 /// See [`build`].
 pub fn for_test() -> Result<PathBuf, ShopError> {
     let folder = our_folder()?;
-    cargo_build(&folder, ["--workspace", "--bins", "--tests"])?;
+    if folder.ends_with("debug") {
+        cargo_build(&folder, ["--workspace", "--bins", "--tests"])?;
+    } else {
+        build(&folder)?;
+    }
     Ok(folder)
 }
 
