@@ -16,9 +16,21 @@ pub mod relay;
 mod relay_config;
 mod visible;
 
+use std::{io, time::Duration};
+
 use sqlx::Connection as _;
+use tokio::time::timeout;
 
 pub use offsets::Offsets;
+
+/// How long the answer to a short question may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the database answers to a short question; an error if it takes too long, for over a connection that was forgotten
+/// no answer ever comes.
+async fn answered<T>(asked: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(PATIENCE, asked).await.unwrap_or_else(|_elapsed| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+}
 
 /// Whether the database answers. Of the connections that a restart of the database has broken, none counts.
 pub async fn answers(pool: sqlx::PgPool) -> bool {

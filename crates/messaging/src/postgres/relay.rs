@@ -15,6 +15,7 @@
 
 mod connection;
 mod error;
+mod hearing;
 mod rescan;
 mod slot;
 mod stream;

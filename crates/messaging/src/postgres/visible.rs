@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
+use super::answered;
+
 /// Between two looks at a commit that is not yet visible; doubled from look to look. Most are after a few microseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -21,8 +23,8 @@ pub(super) async fn until_visible(pool: &PgPool, xids: &[u32]) -> sqlx::Result<(
     }
     let mut pause = FIRST_PAUSE;
     loop {
-        let snapshot: String =
-            sqlx::query_scalar("-- until_visible\nselect pg_current_snapshot()::text").fetch_one(pool).await?;
+        let asked = sqlx::query_scalar("-- until_visible\nselect pg_current_snapshot()::text").fetch_one(pool);
+        let snapshot: String = answered(asked).await?;
         match Snapshot::parse(&snapshot) {
             Some(snapshot) if xids.iter().all(|xid| snapshot.sees(*xid)) => return Ok(()),
             Some(_) => tracing::debug!("a commit is in the log and not yet visible"),
@@ -35,14 +37,13 @@ pub(super) async fn until_visible(pool: &PgPool, xids: &[u32]) -> sqlx::Result<(
 
 /// Returns once all transactions of this moment have ended, and can be seen.
 pub(super) async fn until_all_have_ended(pool: &PgPool) -> sqlx::Result<()> {
-    let next: String =
-        sqlx::query_scalar("-- until_all_have_ended\nselect pg_snapshot_xmax(pg_current_snapshot())::text")
-            .fetch_one(pool)
-            .await?;
+    let asked = sqlx::query_scalar("-- until_all_have_ended\nselect pg_snapshot_xmax(pg_current_snapshot())::text")
+        .fetch_one(pool);
+    let next: String = answered(asked).await?;
     let mut pause = FIRST_PAUSE;
     loop {
         let ended = "-- until_all_have_ended: yet?\nselect pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8";
-        if sqlx::query_scalar(ended).bind(&next).fetch_one(pool).await? {
+        if answered(sqlx::query_scalar(ended).bind(&next).fetch_one(pool)).await? {
             return Ok(());
         }
         tokio::time::sleep(pause).await;

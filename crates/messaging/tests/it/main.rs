@@ -13,6 +13,7 @@ mod metrics;
 mod parking;
 mod pruning;
 mod relaying;
+mod silence;
 mod stopping;
 mod support;
 mod topics;

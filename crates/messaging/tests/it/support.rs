@@ -102,6 +102,11 @@ impl Bench {
 
     /// One that reads the log as whoever `database_url` names.
     pub(crate) fn relay_as(&self, database_url: String) -> Running<relay::RelayError> {
+        self.relay_over(database_url, self.db.clone())
+    }
+
+    /// One that asks the database over connections of its own, too.
+    pub(crate) fn relay_over(&self, database_url: String, pool: PgPool) -> Running<relay::RelayError> {
         let config = relay::RelayConfig {
             database_url,
             slot: self.name.clone(),
@@ -110,7 +115,7 @@ impl Bench {
             pulse: Pulse::new(),
         };
         let (pulse, stop) = (config.pulse.clone(), CancellationToken::new());
-        let task = tokio::spawn(relay::run(config, self.db.clone(), self.broker.clone(), stop.clone()));
+        let task = tokio::spawn(relay::run(config, pool, self.broker.clone(), stop.clone()));
         Running { stop, task, pulse }
     }
 

@@ -16,6 +16,10 @@ pub(super) enum StreamError {
     Database(#[from] sqlx::Error),
     #[error("the log cannot be read")]
     Log(#[from] PgWireError),
+    #[error("nothing comes from the log, and the database no longer has the connection that reads it")]
+    Unheard,
+    #[error("the database does not let us begin to read its log, and does not say why")]
+    Silent,
     #[error("the log cannot be understood")]
     Decode(#[from] DecodeError),
     #[error("Kafka's client cannot do it")]

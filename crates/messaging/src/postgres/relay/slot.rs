@@ -9,7 +9,7 @@ use sqlx::{PgPool, types::Json};
 
 use crate::{
     generation::{self, Acknowledged},
-    postgres::visible::until_all_have_ended,
+    postgres::{answered, visible::until_all_have_ended},
 };
 
 /// SQLSTATE: another replica created the slot meanwhile.
@@ -55,14 +55,14 @@ impl Standing {
 }
 
 pub(super) async fn state(pool: &PgPool, slot: &str) -> sqlx::Result<State> {
-    let found: Option<(bool, bool, bool)> = sqlx::query_as(
+    let asked = sqlx::query_as(
         "-- slot::state
          select database = current_database(), active, wal_status is not distinct from 'lost'
          from pg_replication_slots where slot_name = $1",
     )
     .bind(slot)
-    .fetch_optional(pool)
-    .await?;
+    .fetch_optional(pool);
+    let found: Option<(bool, bool, bool)> = answered(asked).await?;
     Ok(match found {
         None => State::Missing,
         Some((false, _, _)) => State::Foreign,
@@ -70,6 +70,16 @@ pub(super) async fn state(pool: &PgPool, slot: &str) -> sqlx::Result<State> {
         Some((true, false, true)) => State::Lost,
         Some((true, false, false)) => State::Free,
     })
+}
+
+/// The process of the database that reads `slot` for somebody.
+pub(super) async fn reader(pool: &PgPool, slot: &str) -> sqlx::Result<Option<i32>> {
+    let reader: Option<Option<i32>> =
+        sqlx::query_scalar("-- slot::reader\nselect active_pid from pg_replication_slots where slot_name = $1")
+            .bind(slot)
+            .fetch_optional(pool)
+            .await?;
+    Ok(reader.flatten())
 }
 
 /// Makes the slot, if it is missing or lost. That it is new is written down first, so that whoever reads it knows.
@@ -121,17 +131,16 @@ async fn skip_an_empty_outbox(pool: &PgPool, slot: &str) -> sqlx::Result<()> {
 
 /// Up to where the log is confirmed, as far as table `relay` knows; the log's beginning, if it does not.
 pub(super) async fn confirmed(pool: &PgPool, slot: &str) -> sqlx::Result<Lsn> {
-    let known: Option<Option<i64>> =
-        sqlx::query_scalar("-- slot::confirmed\nselect (confirmed - '0/0')::bigint from relay where slot = $1")
-            .bind(slot)
-            .fetch_optional(pool)
-            .await?;
+    let asked = sqlx::query_scalar("-- slot::confirmed\nselect (confirmed - '0/0')::bigint from relay where slot = $1")
+        .bind(slot)
+        .fetch_optional(pool);
+    let known: Option<Option<i64>> = answered(asked).await?;
     Ok(Lsn(known.flatten().unwrap_or(0).cast_unsigned()))
 }
 
 /// Where `slot` stands. Ask while reading it: then nobody else moves it.
 pub(super) async fn standing(pool: &PgPool, slot: &str) -> sqlx::Result<Standing> {
-    let (confirmed, known, generation, acknowledged): (i64, Option<i64>, i64, Json<Acknowledged>) = sqlx::query_as(
+    let asked = sqlx::query_as(
         "-- slot::standing
          select (s.confirmed_flush_lsn - '0/0')::bigint, (r.confirmed - '0/0')::bigint,
                 coalesce(r.generation, $2), coalesce(r.acknowledged, '[]')
@@ -139,8 +148,9 @@ pub(super) async fn standing(pool: &PgPool, slot: &str) -> sqlx::Result<Standing
     )
     .bind(slot)
     .bind(generation::FIRST)
-    .fetch_one(pool)
-    .await?;
+    .fetch_one(pool);
+    let (confirmed, known, generation, acknowledged): (i64, Option<i64>, i64, Json<Acknowledged>) =
+        answered(asked).await?;
     let lsn = |bytes: i64| Lsn(bytes.cast_unsigned());
     let known = Known { confirmed: known.map(lsn), generation, acknowledged: acknowledged.0 };
     Ok(Standing { confirmed: lsn(confirmed), known })
@@ -155,7 +165,7 @@ pub(super) async fn confirm(
     end: Lsn,
     acknowledged: &Acknowledged,
 ) -> sqlx::Result<bool> {
-    let written = sqlx::query(
+    let asked = sqlx::query(
         "-- slot::confirm
          insert into relay (slot, confirmed, generation, acknowledged) values ($1, $2::text::pg_lsn, $3, $4)
          on conflict (slot) do update set confirmed = excluded.confirmed, acknowledged = excluded.acknowledged
@@ -166,23 +176,21 @@ pub(super) async fn confirm(
     .bind(known.generation)
     .bind(Json(acknowledged))
     .bind(known.confirmed.map(|known| known.to_string()))
-    .execute(pool)
-    .await?;
-    Ok(written.rows_affected() == 1)
+    .execute(pool);
+    Ok(answered(asked).await?.rows_affected() == 1)
 }
 
 /// Begins the generation behind `generation`, whose first reader will send all again. One of several does it.
 pub(super) async fn begin_generation_after(pool: &PgPool, slot: &str, generation: i64) -> sqlx::Result<()> {
-    sqlx::query(
+    let asked = sqlx::query(
         "-- slot::begin_generation_after
          update relay set generation = generation + 1, confirmed = null, acknowledged = '[]'
          where slot = $1 and generation = $2",
     )
     .bind(slot)
     .bind(generation)
-    .execute(pool)
-    .await
-    .map(drop)
+    .execute(pool);
+    answered(asked).await.map(drop)
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {

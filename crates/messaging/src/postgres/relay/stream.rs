@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RelayConfig,
     error::StreamError,
+    hearing::Hearing,
     slot::{self, Known},
 };
 use crate::{
@@ -57,7 +58,7 @@ pub(super) async fn stream(
 ) -> Result<(), StreamError> {
     // The slot hears late of what is confirmed, and in a crash forgets it; we know it, and have it left out.
     let confirmed = slot::confirmed(pool, &config.slot).await?;
-    let mut client = ReplicationClient::connect(replication.with_start_lsn(confirmed)).await?;
+    let mut client = ReplicationClient::connect_gated(replication.with_start_lsn(confirmed)).await?;
     let begun = stop.run_until_cancelled(begin(&mut client, config, pool, broker, meters)).await;
     let ended = match begun {
         None => None,
@@ -98,7 +99,7 @@ async fn begin(
     broker: &Broker,
     meters: &RelayMeters,
 ) -> Result<Stream, StreamError> {
-    client.wait_started().await?;
+    let hearing = Hearing::begin(client).await?;
     // Now the slot is ours, and ours alone.
     let standing = slot::standing(pool, &config.slot).await?;
     broker.ensure_topics(&config.topics).await?;
@@ -115,6 +116,7 @@ async fn begin(
         broker: broker.clone(),
         meters: meters.clone(),
         pulse: config.pulse.clone(),
+        hearing,
         producer,
         decoder: Decoder::default(),
         deliveries: VecDeque::new(),
@@ -141,6 +143,7 @@ pub(super) struct Stream {
     broker: Broker,
     pub(super) meters: RelayMeters,
     pub(super) pulse: Pulse,
+    hearing: Hearing,
     producer: Producer,
     decoder: Decoder,
     /// In the order they were sent, like what `progress` knows of them.
@@ -194,7 +197,9 @@ impl Stream {
                     self.acknowledged();
                 }
                 _ = confirm.tick() => {
-                    self.pulse.works();
+                    if self.hearing.is_well(room, &self.pool, &self.slot).await? {
+                        self.pulse.works();
+                    }
                     self.confirm(client).await?;
                 }
                 _ = look.tick(), if self.deliveries.is_empty() => self.look_for_losses().await?,
@@ -227,6 +232,7 @@ impl Stream {
         let mut next = Some(first);
         while let Some(event) = next {
             let event = event.ok_or_else(|| PgWireError::Task("the stream was closed".into()))?;
+            self.hearing.heard();
             self.take(event)?;
             if self.read.messages.len() >= BATCH {
                 break;
