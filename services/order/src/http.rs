@@ -5,6 +5,8 @@ mod list;
 mod step;
 mod view;
 
+pub(crate) use list::readable;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use axum::{
@@ -35,7 +37,7 @@ use crate::{
     http::view::OrderView,
     order::{Cart, CartLine, Order, Status, StatusName},
     parked,
-    place::{PlaceError, Placed, Wish},
+    place::{self, PlaceError, Placed, Wish},
     problem, rebuild,
     reference::Reference,
     republish, store,
@@ -88,7 +90,8 @@ struct Line {
     unit_price: Option<Money>,
 }
 
-/// Places an order. A repetition with the same key gets the first answer.
+/// Places an order. A repetition with the same key gets the first answer, also while there is room for no other order. If
+/// that cannot be looked up just then, it is refused for want of room as a new one is, and worth another try.
 #[utoipa::path(
     post,
     path = "/v1/orders",
@@ -109,7 +112,7 @@ async fn place_order(
     prefer: Prefer,
     Json(request): Json<PlaceOrder>,
 ) -> Result<Response, Problem> {
-    let placed = app.committer.place(wish(&principal, key, request)?).await?;
+    let placed = place::place(&app, wish(&principal, key, request)?).await?;
     let (Placed::Now(id) | Placed::Before(id)) = placed;
     let settled = match prefer.wait {
         Some(at_most) => settled(&app, placed, at_most).await?,
@@ -136,7 +139,8 @@ async fn settled(app: &App, placed: Placed, at_most: Duration) -> Result<Option<
             id
         }
     };
-    Ok(app.settled.wait(id, at_most).await)
+    // It is placed, whatever became of it: that it cannot be read is told to whoever asks how it stands.
+    Ok(app.settled.wait(id, at_most).await.unwrap_or_default())
 }
 
 /// Which state of an order is asked for: as it is now if neither is given.
@@ -183,7 +187,10 @@ async fn show_order(
         return Ok(shown(&condition, view::at(&app, id, moment).await?));
     }
     let order = match prefer.wait {
-        Some(at_most) if order.status == Status::Pending => app.settled.wait(id, at_most).await.unwrap_or(order),
+        Some(at_most) if order.status == Status::Pending => {
+            let settled = app.settled.wait(id, at_most).await.map_err(|error| Problem::internal(&error))?;
+            settled.unwrap_or(order)
+        }
         _ => order,
     };
     Ok((prefer.applied(), shown(&condition, view::now(&app, order).await?)).into_response())

@@ -20,7 +20,9 @@ use web::{
 };
 
 use crate::{
-    App, problem,
+    App,
+    http::readable,
+    problem,
     sagas::{AdvanceError, Kind, Moves, Progress, Refusal},
     store,
 };
@@ -62,7 +64,8 @@ enum ResumeError {
     Advance(#[from] AdvanceError),
 }
 
-/// Lists the parked sagas, the oldest first.
+/// Lists the parked sagas, the oldest first. A page may have fewer entries than asked for, or none, and the list still go
+/// on: `has_more` says so.
 #[utoipa::path(
     get,
     path = "/v1/sagas/parked",
@@ -78,7 +81,7 @@ pub(crate) async fn list(
     let mut conn = app.db.acquire().await.map_err(problem::store)?;
     let found = store::sagas::parked(&mut conn, after, limit.and_one()).await;
     let found = found.map_err(problem::store)?;
-    Ok(Json(List::of(found, limit, |parked| parked.saga, |parked| parked)))
+    Ok(Json(readable(List::of(found, limit, |(saga, _)| *saga, |(_, parked)| parked))))
 }
 
 /// Lets a parked saga go on.

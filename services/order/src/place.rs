@@ -1,13 +1,17 @@
 //! Placing orders: one transaction for all that were waiting.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use contracts::{CustomerId, OrderId, billing::PaymentToken, order::OrderEvent};
 use messaging::pace::Pace;
 use service::work::Work;
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot,
+use tokio::{
+    sync::{
+        Semaphore,
+        mpsc::{self, Permit, error::TrySendError},
+        oneshot,
+    },
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use web::trace::Traceparent;
@@ -24,6 +28,13 @@ use crate::{
 
 /// How often a batch that lost a deadlock is tried.
 const TRIES: usize = 5;
+
+/// How many that are refused for want of room may look for their first answer at once. Few, so that a flood of them does not
+/// take the database from what was let in.
+const LOOKUPS_MAX: usize = 2;
+
+/// How long each may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A wish to order.
 #[derive(Debug, Clone)]
@@ -84,6 +95,7 @@ type Reply = oneshot::Sender<Result<Placed, PlaceError>>;
 pub(crate) struct Committer {
     queue: mpsc::Sender<(Wish, Reply)>,
     admission: Arc<Admission>,
+    lookups: Arc<Semaphore>,
 }
 
 /// What is waiting for the next transaction.
@@ -93,28 +105,63 @@ impl Committer {
     /// So many wishes may wait, if `admission` lets them in.
     pub(crate) fn new(waiting_max: usize, admission: Arc<Admission>) -> (Self, Queue) {
         let (sender, queue) = mpsc::channel(waiting_max);
-        (Self { queue: sender, admission }, queue)
+        (Self { queue: sender, admission, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }, queue)
     }
 
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
     }
 
-    /// Places the order, and answers after the commit. The work goes on also if the caller goes away.
-    pub(crate) async fn place(&self, wish: Wish) -> Result<Placed, PlaceError> {
+    /// Room for one more wish of `customer`.
+    fn seat(&self, customer: CustomerId) -> Result<Permit<'_, (Wish, Reply)>, PlaceError> {
         let seat = self.queue.try_reserve().map_err(|error| match error {
             TrySendError::Full(()) => PlaceError::Busy,
             // It is about to stop.
             TrySendError::Closed(()) => PlaceError::Store,
         })?;
-        self.admission.admit(wish.customer).map_err(|full| match full {
+        self.admission.admit(customer).map_err(|full| match full {
             Full::Shop => PlaceError::Busy,
             Full::Customer => PlaceError::TooManyOpen,
         })?;
-        let (reply, answer) = oneshot::channel();
-        seat.send((wish, reply));
-        answer.await.unwrap_or(Err(PlaceError::Store))
+        Ok(seat)
     }
+}
+
+/// Places the order, and answers after the commit. The work goes on also if the caller goes away.
+///
+/// Who finds no room may have found it before: a repetition needs none.
+pub(crate) async fn place(app: &App, wish: Wish) -> Result<Placed, PlaceError> {
+    let seat = match app.committer.seat(wish.customer) {
+        Ok(seat) => seat,
+        Err(full @ (PlaceError::Busy | PlaceError::TooManyOpen)) => {
+            return first_answer(app, &wish).await.unwrap_or(Err(full));
+        }
+        Err(error) => return Err(error),
+    };
+    let (reply, answer) = oneshot::channel();
+    seat.send((wish, reply));
+    answer.await.unwrap_or(Err(PlaceError::Store))
+}
+
+/// What a request is answered whose key was taken before; `None` if it was not, or if nobody can say so at once. There is too
+/// much to do already: so this waits for no connection, and not long for its answer.
+async fn first_answer(app: &App, wish: &Wish) -> Option<Result<Placed, PlaceError>> {
+    let _turn = app.committer.lookups.try_acquire().ok()?;
+    let mut conn = app.db.try_acquire()?;
+    match timeout(LOOKUP_TIMEOUT, store::keys::taken(&mut conn, &[wish])).await {
+        Ok(Ok(taken)) => taken.get(&wish.key()).map(|first| repeated(wish, first)),
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a key could not be looked up: its request is refused for want of room");
+            None
+        }
+        Err(_) => None, // The database is slow, and the refusal says as much.
+    }
+}
+
+/// What a request is answered whose key was taken before.
+fn repeated(wish: &Wish, (order, fingerprint): &(OrderId, [u8; 32])) -> Result<Placed, PlaceError> {
+    if *fingerprint == wish.fingerprint { Ok(Placed::Before(*order)) } else { Err(PlaceError::KeyReused) }
 }
 
 /// Commits all that is waiting, at most `batch_max` in one transaction, again and again, until `stop`; then what is left.
@@ -186,8 +233,7 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
                 Ok(Placed::Now(id))
             }
             // Also a request that would be refused now may be the repetition of one that was not.
-            (_, Some((order, fingerprint))) if *fingerprint == wish.fingerprint => Ok(Placed::Before(*order)),
-            (_, Some(_)) => Err(PlaceError::KeyReused),
+            (_, Some(first)) => repeated(wish, first),
             (Err(refusal), None) => Err(refusal.into()),
             (Ok(_), None) if twins.contains(&(wish.key(), wish.fingerprint)) => Err(PlaceError::ReferenceTaken),
             // Its key was taken and is free again by now: the request can be repeated.

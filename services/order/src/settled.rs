@@ -10,15 +10,14 @@ use std::{
 };
 
 use contracts::OrderId;
-use service::{postgres::is_unreadable, work::Work};
-use sqlx::PgConnection;
+use service::work::Work;
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     App,
     order::{Order, Status},
-    store,
+    store::{self, orders::Found},
 };
 
 /// How often the database is asked for orders that other instances have settled.
@@ -27,25 +26,38 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Who waits for which order.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    waiting: Mutex<HashMap<OrderId, Vec<oneshot::Sender<Order>>>>,
+    waiting: Mutex<Waiting>,
 }
+
+type Waiting = HashMap<OrderId, Vec<oneshot::Sender<Result<Order, Unreadable>>>>;
+
+/// Nobody can say whether the order has settled. The log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("order {0} cannot be read")]
+pub(crate) struct Unreadable(OrderId);
 
 impl Settled {
     /// The order once it has settled; `None` if that takes longer than `at_most`.
-    pub(crate) async fn wait(&self, order: OrderId, at_most: Duration) -> Option<Order> {
+    pub(crate) async fn wait(&self, order: OrderId, at_most: Duration) -> Result<Option<Order>, Unreadable> {
         let (sender, settled) = oneshot::channel();
         self.lock().entry(order).or_default().push(sender);
-        timeout(at_most, settled).await.ok()?.ok()
+        match timeout(at_most, settled).await {
+            Ok(Ok(order)) => order.map(Some),
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
     }
 
     /// Tells those who wait for one of `orders` that it has settled.
     pub(crate) fn announce(&self, orders: Vec<Order>) {
         let mut waiting = self.lock();
         for order in orders {
-            for sender in waiting.remove(&order.id).unwrap_or_default() {
-                sender.send(order.clone()).ok(); // It may have stopped waiting.
-            }
+            tell(&mut waiting, order.id, &Ok(order));
         }
+    }
+
+    /// Tells those who wait for the order that it cannot be read: they would wait in vain.
+    fn give_up(&self, order: OrderId) {
+        tell(&mut self.lock(), order, &Err(Unreadable(order)));
     }
 
     /// The orders somebody still waits for.
@@ -58,8 +70,14 @@ impl Settled {
         waiting.keys().copied().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OrderId, Vec<oneshot::Sender<Order>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell(waiting: &mut Waiting, order: OrderId, what: &Result<Order, Unreadable>) {
+    for sender in waiting.remove(&order).unwrap_or_default() {
+        sender.send(what.clone()).ok(); // It may have stopped waiting.
     }
 }
 
@@ -73,33 +91,25 @@ pub(crate) async fn run(app: App, work: Work, stop: CancellationToken) -> anyhow
     Ok(())
 }
 
+/// Asks once, with one query for all. Of an order that cannot be read only those hear who wait for it.
 pub(crate) async fn ask(app: &App) -> sqlx::Result<()> {
     let awaited = app.settled.awaited();
     if awaited.is_empty() {
         return Ok(());
     }
     let mut conn = app.db.acquire().await?;
-    let orders = look_up(&mut conn, &awaited).await?;
-    app.settled.announce(orders.into_iter().filter(|order| order.status != Status::Pending).collect());
-    Ok(())
-}
-
-/// The awaited orders as they are now. One that cannot be read is left out: nobody else waits for it.
-async fn look_up(conn: &mut PgConnection, awaited: &[OrderId]) -> sqlx::Result<Vec<Order>> {
-    match store::orders::all(conn, awaited).await {
-        Err(error) if is_unreadable(&error) => {}
-        all => return all,
-    }
-    let mut orders = Vec::with_capacity(awaited.len());
-    for order in awaited {
-        match store::orders::all(conn, &[*order]).await {
-            Ok(found) => orders.extend(found),
-            Err(error) if is_unreadable(&error) => {
+    let mut settled = Vec::new();
+    for Found { id, order } in store::orders::each(&mut conn, &awaited).await? {
+        match order {
+            Ok(order) if order.status == Status::Pending => {}
+            Ok(order) => settled.push(order),
+            Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(order.id = %order, error, "an order that is awaited cannot be read");
+                tracing::error!(order.id = %id, error, "an order that is awaited cannot be read");
+                app.settled.give_up(id);
             }
-            Err(error) => return Err(error),
         }
     }
-    Ok(orders)
+    app.settled.announce(settled);
+    Ok(())
 }

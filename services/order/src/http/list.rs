@@ -19,7 +19,7 @@ use crate::{
     order::{Order, StatusName},
     problem,
     reference::Reference,
-    store,
+    store::{self, orders::Found},
 };
 
 /// Which part of the list.
@@ -55,7 +55,8 @@ pub(super) struct OrderSummary {
     updated_at: Timestamp,
 }
 
-/// A customer's own orders; an operator gets those of all.
+/// A customer's own orders; an operator gets those of all. A page may have fewer entries than asked for, or none, and the
+/// list still go on: `has_more` says so.
 #[utoipa::path(
     get,
     path = "/v1/orders",
@@ -76,18 +77,24 @@ pub(super) async fn orders(
         Principal::Operator => store::orders::of_everybody(&mut conn, status, before, limit.and_one()).await,
     };
     let found = found.map_err(problem::store)?;
-    let ids: Vec<OrderId> = found.iter().map(|order| order.id).collect();
+    let ids: Vec<OrderId> = found.iter().map(|found| found.id).collect();
     let named = store::references::of_orders(&mut conn, &ids).await.map_err(problem::store)?;
-    let mut named: HashMap<OrderId, Reference> = named.into_iter().collect();
-    Ok(Json(List::of(
-        found,
-        limit,
-        |order| order.id,
-        |order| {
-            let reference = named.remove(&order.id);
-            OrderSummary::of(order, reference)
-        },
-    )))
+    let mut named: HashMap<_, _> = named.into_iter().collect();
+    let shown = |Found { id, order }| match (order, named.remove(&id).transpose()) {
+        (Ok(order), Ok(reference)) => Some(OrderSummary::of(order, reference)),
+        (Err(error), _) | (_, Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(order.id = %id, error, "an order of a list cannot be read and is left out");
+            None
+        }
+    };
+    Ok(Json(readable(List::of(found, limit, |found| found.id, shown))))
+}
+
+/// The page without what cannot be read. It goes on behind that all the same: where it ends was found before.
+pub(crate) fn readable<T>(page: List<Option<T>>) -> List<T> {
+    let List { data, has_more, next_cursor } = page;
+    List { data: data.into_iter().flatten().collect(), has_more, next_cursor }
 }
 
 impl OrderSummary {

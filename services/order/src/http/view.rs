@@ -74,7 +74,7 @@ pub(super) async fn at(app: &App, id: OrderId, moment: Moment) -> Result<OrderVi
 async fn reference(app: &App, id: OrderId) -> Result<Option<Reference>, Problem> {
     let mut conn = app.db.acquire().await.map_err(problem::store)?;
     let named = store::references::of_orders(&mut conn, &[id]).await.map_err(problem::store)?;
-    Ok(named.into_iter().next().map(|(_, reference)| reference))
+    named.into_iter().next().map(|(_, reference)| reference).transpose().map_err(problem::store)
 }
 
 /// When somebody first wanted the order cancelled; not asked if it is.

@@ -6,14 +6,13 @@ use contracts::{
     Currency, CustomerId, Message, Money, OrderId, ShipmentId,
     order::{CancelReason, OrderEvent, OrderLine},
 };
-use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
     order::{Order, Status},
-    store::unreadable,
+    store::{Stored, unreadable},
 };
 
 /// Adds new orders.
@@ -131,8 +130,20 @@ pub(crate) async fn lock(tx: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result
     rows.into_iter().map(|row| Order::try_from(row).map(|order| (order.id, order))).collect()
 }
 
+/// An order that is stored, whether it can be read or not.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) id: OrderId,
+    pub(crate) order: sqlx::Result<Order>,
+}
+
 /// The orders with these ids, as they are now.
 pub(crate) async fn all(conn: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result<Vec<Order>> {
+    each(conn, ids).await?.into_iter().map(|found| found.order).collect()
+}
+
+/// The same, each for itself: that one cannot be read is the business of no other.
+pub(crate) async fn each(conn: &mut PgConnection, ids: &[OrderId]) -> sqlx::Result<Vec<Found>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
     let rows = sqlx::query_as!(
         Row,
@@ -145,7 +156,7 @@ pub(crate) async fn all(conn: &mut PgConnection, ids: &[OrderId]) -> sqlx::Resul
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Order::try_from).collect()
+    Ok(rows.into_iter().map(Found::from).collect())
 }
 
 /// At most `limit` orders of `customer`, those placed last first, behind `before`; those of one status, if it says.
@@ -155,7 +166,7 @@ pub(crate) async fn of_customer(
     status: Option<&str>,
     before: Option<OrderId>,
     limit: u32,
-) -> sqlx::Result<Vec<Order>> {
+) -> sqlx::Result<Vec<Found>> {
     let rows = sqlx::query_as!(
         Row,
         r#"-- orders::of_customer
@@ -171,7 +182,7 @@ pub(crate) async fn of_customer(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Order::try_from).collect()
+    Ok(rows.into_iter().map(Found::from).collect())
 }
 
 /// The same of all customers. Looks at each order on the way: an index by status would cost each order an entry more at
@@ -181,7 +192,7 @@ pub(crate) async fn of_everybody(
     status: Option<&str>,
     before: Option<OrderId>,
     limit: u32,
-) -> sqlx::Result<Vec<Order>> {
+) -> sqlx::Result<Vec<Found>> {
     let rows = sqlx::query_as!(
         Row,
         r#"-- orders::of_everybody
@@ -195,22 +206,28 @@ pub(crate) async fn of_everybody(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Order::try_from).collect()
+    Ok(rows.into_iter().map(Found::from).collect())
 }
 
 struct Row {
     id: Uuid,
     customer_id: Uuid,
     status: String,
-    cancel_reason: Option<Json<CancelReason>>,
+    cancel_reason: Option<Stored<Json<CancelReason>>>,
     version: i32,
-    lines: Json<Vec<OrderLine>>,
+    lines: Stored<Json<Vec<OrderLine>>>,
     total_amount: i64,
     total_currency: String,
-    shipments: Json<Vec<ShipmentId>>,
+    shipments: Stored<Json<Vec<ShipmentId>>>,
     cancellation_refused: bool,
-    placed_at: jiff_sqlx::Timestamp,
-    updated_at: jiff_sqlx::Timestamp,
+    placed_at: Stored<jiff_sqlx::Timestamp>,
+    updated_at: Stored<jiff_sqlx::Timestamp>,
+}
+
+impl From<Row> for Found {
+    fn from(row: Row) -> Self {
+        Self { id: row.id.into(), order: row.try_into() }
+    }
 }
 
 impl TryFrom<Row> for Order {
@@ -218,7 +235,8 @@ impl TryFrom<Row> for Order {
 
     fn try_from(row: Row) -> sqlx::Result<Self> {
         let currency = Currency::from_code(&row.total_currency).ok_or_else(|| unreadable("currency"))?;
-        let status = match (row.status.as_str(), row.cancel_reason) {
+        let reason = row.cancel_reason.map(|reason| reason.read("cancel_reason")).transpose()?;
+        let status = match (row.status.as_str(), reason) {
             ("pending", None) => Status::Pending,
             ("confirmed", None) => Status::Confirmed,
             ("partly_shipped", None) => Status::PartlyShipped,
@@ -229,14 +247,14 @@ impl TryFrom<Row> for Order {
         Ok(Self {
             id: row.id.into(),
             customer: row.customer_id.into(),
-            lines: row.lines.0,
+            lines: row.lines.read("lines")?.0,
             total: Money::new(row.total_amount, currency),
             status,
             version: row.version.try_into().map_err(unreadable)?,
-            shipments: row.shipments.0,
+            shipments: row.shipments.read("shipments")?.0,
             cancellation_refused: row.cancellation_refused,
-            placed_at: Timestamp::from(row.placed_at),
-            updated_at: Timestamp::from(row.updated_at),
+            placed_at: row.placed_at.read("placed_at")?.into(),
+            updated_at: row.updated_at.read("updated_at")?.into(),
         })
     }
 }

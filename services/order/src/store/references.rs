@@ -60,8 +60,11 @@ pub(crate) async fn forget(tx: &mut PgConnection, erased: &[(CustomerId, Timesta
     Ok(())
 }
 
-/// What each of these orders is called; those without a reference are left out.
-pub(crate) async fn of_orders(conn: &mut PgConnection, orders: &[OrderId]) -> sqlx::Result<Vec<(OrderId, Reference)>> {
+/// What each of these orders is called, each for itself; those without a reference are left out.
+pub(crate) async fn of_orders(
+    conn: &mut PgConnection,
+    orders: &[OrderId],
+) -> sqlx::Result<Vec<(OrderId, sqlx::Result<Reference>)>> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.as_uuid()).collect();
     let rows = sqlx::query!(
         "-- references::of_orders
@@ -70,6 +73,5 @@ pub(crate) async fn of_orders(conn: &mut PgConnection, orders: &[OrderId]) -> sq
     )
     .fetch_all(conn)
     .await?;
-    let read = |order: Uuid, text: String| Ok((order.into(), text.try_into().map_err(unreadable)?));
-    rows.into_iter().map(|row| read(row.order_id, row.reference)).collect()
+    Ok(rows.into_iter().map(|row| (row.order_id.into(), row.reference.try_into().map_err(unreadable))).collect())
 }

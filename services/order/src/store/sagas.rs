@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     parked::Parked,
     sagas::{AnySaga, Logged},
-    store::unreadable,
+    store::{Stored, unreadable},
 };
 
 /// Adds sagas that have begun.
@@ -183,36 +183,37 @@ pub(crate) async fn put_off(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result
     Ok(())
 }
 
-/// The parked sagas behind `after`, by their ids and so by their age. One that cannot be read is left out.
-pub(crate) async fn parked(conn: &mut PgConnection, after: Uuid, at_most: u32) -> sqlx::Result<Vec<Parked>> {
+/// The parked sagas behind `after`, by their ids and so by their age. Of one that cannot be read there is the id only.
+pub(crate) async fn parked(
+    conn: &mut PgConnection,
+    after: Uuid,
+    at_most: u32,
+) -> sqlx::Result<Vec<(Uuid, Option<Parked>)>> {
     let rows = sqlx::query!(
         r#"-- sagas::parked
          select id, kind, instance::text as "instance!",
-                (select max(at) from saga_log where saga_id = saga.id) as "since!: jiff_sqlx::Timestamp"
+                (select max(at) from saga_log where saga_id = saga.id) as "since: Stored<jiff_sqlx::Timestamp>"
          from saga where state = 'parked' and id > $1 order by id limit $2"#,
         after,
         i64::from(at_most),
     )
     .fetch_all(conn)
     .await?;
-    let mut parked = Vec::with_capacity(rows.len());
-    for row in rows {
-        match AnySaga::read(&row.kind, &row.instance) {
-            Ok(saga) => parked.extend(saga.parked().map(|(step, reason)| Parked {
-                saga: row.id,
-                kind: saga.kind(),
-                order: saga.order(),
-                step: step.to_owned(),
-                reason,
-                since: row.since.into(),
-            })),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(saga.id = %row.id, error, "a saga that is parked cannot be read and is left out");
-            }
+    let read = |id: Uuid, kind: &str, instance: &str, since: Option<Stored<jiff_sqlx::Timestamp>>| {
+        let saga = AnySaga::read(kind, instance).map_err(unreadable)?;
+        let (step, reason) = saga.parked().ok_or_else(|| unreadable("its instance is not parked"))?;
+        let since = since.ok_or_else(|| unreadable("nothing is logged of it"))?.read("since")?.into();
+        Ok(Parked { saga: id, kind: saga.kind(), order: saga.order(), step: step.to_owned(), reason, since })
+    };
+    let or_log = |id: Uuid, parked: sqlx::Result<Parked>| match parked {
+        Ok(parked) => (id, Some(parked)),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(saga.id = %id, error, "a saga that is parked cannot be read and is left out");
+            (id, None)
         }
-    }
-    Ok(parked)
+    };
+    Ok(rows.into_iter().map(|row| or_log(row.id, read(row.id, &row.kind, &row.instance, row.since))).collect())
 }
 
 /// How many sagas there are that have not ended.

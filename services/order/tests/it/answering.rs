@@ -202,7 +202,8 @@ async fn an_order_that_cannot_be_read_is_the_fault_of_its_own_answers_and_nobody
             assert!(matches!(refused, Err(HandleError::Message(_))), "its half is to be found: {refused:?}");
         }
     }
-    // Who waits for the other hears of it, though somebody waits for the damaged one, too.
+    // Who waits for the other hears of it, though somebody waits for the damaged one, too. That one waits no longer, for
+    // nobody can say how it stands.
     let another = bench.another();
     let patience = std::time::Duration::from_secs(60);
     let (lost, hears) =
@@ -211,14 +212,9 @@ async fn an_order_that_cannot_be_read_is_the_fault_of_its_own_answers_and_nobody
         // Both wait by now: they were begun first.
         bench.answers(vec![whole.captured(captures[1].clone())]).await.unwrap();
         crate::settled::ask(&another.app).await.unwrap();
-        std::future::pending::<()>().await
     };
-    let heard = tokio::select! {
-        biased;
-        _ = lost => panic!("nobody can say how it stands"),
-        heard = hears => heard,
-        () = settles => unreachable!(),
-    };
-    assert_eq!(heard.expect("it has settled").id, whole.order);
+    let (lost, heard, ()) = tokio::join!(biased; lost, hears, settles);
+    assert_eq!(lost.unwrap_err().to_string(), format!("order {} cannot be read", damaged.order));
+    assert_eq!(heard.unwrap().expect("it has settled").id, whole.order);
     assert_eq!(bench.show(whole.order).await.status, Status::Confirmed);
 }

@@ -1,6 +1,10 @@
 //! The API: what a client may send, and what it gets.
 
-use std::{io, sync::Mutex, time::Duration};
+use std::{
+    io,
+    sync::{Mutex, Once},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -119,8 +123,7 @@ async fn an_order_is_shown_to_its_customer_and_to_operators_only() {
 /// A card number in place of a token is refused, and neither kept nor said anywhere.
 #[tokio::test]
 async fn the_number_of_a_card_is_refused_and_forgotten() {
-    // For all tests of this process: what others log first, without a subscriber, would be left out from then on.
-    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(|| Log).init();
+    let log = log();
     let bench = bench().await;
     let number = json!(4_111_111_111_111_111_u64);
     let texts = ["4111111111111111", "tok_4111_1111_1111_1111", "4111 1111-1111.1111"];
@@ -137,9 +140,20 @@ async fn the_number_of_a_card_is_refused_and_forgotten() {
     }
     // What is stored is seen in the log: the same request with a token.
     assert_eq!(bench.post("key", order("MUG", json!(1)).to_string()).await.status, StatusCode::ACCEPTED);
-    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    let log = log();
     assert!(log.contains("-- orders::insert"), "{} bytes", log.len());
     assert!(!texts.iter().any(|text| log.contains(text)), "a card number is logged");
+}
+
+/// Begins to keep what is logged, and tells what was.
+///
+/// For all tests of this process: what others log first, without a subscriber, would be left out from then on.
+pub(super) fn log() -> impl Fn() -> String {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(|| Log).init();
+    });
+    || String::from_utf8(LOG.lock().unwrap().clone()).unwrap()
 }
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());

@@ -80,6 +80,45 @@ async fn a_cursor_stands_still_while_orders_come() {
 }
 
 #[tokio::test]
+async fn an_order_that_cannot_be_read_is_left_out_of_the_list_which_goes_on_behind_it() {
+    let log = super::http::log();
+    let bench = bench().await;
+    let mut own = Vec::new();
+    for number in 0..3 {
+        let mut body = order("MUG", json!(1));
+        body["reference"] = json!(format!("PO-{number}"));
+        let placed = bench.post(&format!("key-{number}"), body.to_string()).await;
+        own.push(placed.body["id"].as_str().unwrap().to_owned());
+    }
+    let (latest, damaged, first) = ([own[2].clone()], own[1].clone(), [own[0].clone()]);
+    let set = async |what: &str| {
+        let update = sqlx::query(sqlx::AssertSqlSafe(format!("update {what} = $1")));
+        let done = update.bind(damaged.parse::<uuid::Uuid>().unwrap()).execute(bench.db()).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+    };
+    for (damage, mend) in [
+        ("orders set total_currency = 'DUCATS' where id", "orders set total_currency = 'EUR' where id"),
+        ("orders set lines = '7' where id", "orders set lines = '[]' where id"),
+        ("orders set placed_at = 'infinity' where id", "orders set placed_at = updated_at where id"),
+        ("orders set shipments = '[7]' where id", "orders set shipments = '[]' where id"),
+        ("order_reference set reference = '' where order_id", "order_reference set reference = 'P' where order_id"),
+    ] {
+        set(damage).await;
+        for principal in [Principal::Customer(bench.customer), Principal::Operator] {
+            let pages = [latest.to_vec(), vec![], first.to_vec()];
+            assert_eq!(bench.pages(&principal, "limit=1").await, pages, "{damage}");
+            assert_eq!(bench.pages(&principal, "limit=2").await, [&latest, &first], "{damage}");
+            assert_eq!(bench.pages(&principal, "").await, [[&latest[..], &first].concat()], "{damage}");
+        }
+        set(mend).await;
+    }
+    assert_eq!(bench.pages(&Principal::Operator, "").await.concat().len(), 3, "all mended");
+    let log = log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("is left out") && line.contains(&damaged)).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("ERROR")), "{lines:?}");
+}
+
+#[tokio::test]
 async fn orders_are_found_by_their_status() {
     let bench = Bench::new().await;
     let (pending, confirmed) = (bench.order().await.order.to_string(), bench.confirmed().await.order.to_string());

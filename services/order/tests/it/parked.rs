@@ -64,6 +64,41 @@ async fn a_parked_saga_is_shown_with_its_reason_and_goes_on_when_an_operator_say
 }
 
 #[tokio::test]
+async fn the_list_of_parked_sagas_goes_on_behind_one_that_cannot_be_read() {
+    let bench = bench().await;
+    let mut sagas = Vec::new();
+    for _ in 0..3 {
+        sagas.push(refused_refund(&bench).await.1);
+    }
+    sagas.sort_unstable();
+    for damage in [
+        "update saga set instance = '{}' where id = $1",
+        "insert into saga_log (saga_id, seq, entries, at) values ($1, 1000, '[]', 'infinity')",
+    ] {
+        sqlx::query("create table kept as select * from saga").execute(bench.db()).await.unwrap();
+        sqlx::query(damage).bind(sagas[1]).execute(bench.db()).await.unwrap();
+        for (limit, pages) in
+            [(1, vec![vec![sagas[0]], vec![], vec![sagas[2]]]), (2, vec![vec![sagas[0]], vec![sagas[2]]])]
+        {
+            let (mut seen, mut next) = (Vec::new(), String::new());
+            loop {
+                let uri = format!("/v1/sagas/parked?limit={limit}{next}");
+                let page = ask(&bench, Principal::Operator, Method::GET, &uri).await;
+                assert_eq!(page.status, 200, "{}", page.body);
+                let ids = page.body["data"].as_array().unwrap().iter().map(|one| one["saga"].as_str().unwrap().parse());
+                seen.push(ids.collect::<Result<Vec<Uuid>, _>>().unwrap());
+                assert_eq!(page.body["has_more"], json!(!page.body["next_cursor"].is_null()));
+                let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+                next = format!("&cursor={cursor}");
+            }
+            assert_eq!(seen, pages, "{damage}");
+        }
+        let mended = "update saga set instance = kept.instance from kept where kept.id = saga.id; drop table kept";
+        sqlx::raw_sql(mended).execute(bench.db()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn only_operators_see_parked_sagas_and_there_must_be_one_to_go_on() {
     let bench = bench().await;
     let (_, saga) = refused_refund(&bench).await;
