@@ -1,6 +1,7 @@
 //! The whole shop under test: real servers, the services as processes, orders over HTTP.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod api;
 mod buying;
 mod compose;
 mod crashes;
@@ -18,7 +19,6 @@ mod poison;
 mod readiness;
 mod readme;
 mod replayed;
-mod schemathesis;
 mod slow;
 mod slow_clients;
 mod stopping;

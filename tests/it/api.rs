@@ -1,5 +1,5 @@
 //! Each service against what its own OpenAPI document promises: schemathesis makes up requests, good ones and bad ones, and
-//! holds every answer against the document.
+//! holds every answer against the document. It takes long and much of one core, so this module is the first by name.
 
 mod report;
 
@@ -29,7 +29,7 @@ const MODULE: &str = "schemathesis.cli";
 const SCHEMATHESIS: fetch::PythonTool = fetch::PythonTool {
     name: "schemathesis 4.32.5",
     folder: "schemathesis-4.32.5",
-    requirements: include_str!("schemathesis/requirements.txt"),
+    requirements: include_str!("api/requirements.txt"),
     module: MODULE,
     size: 20_000_000,
 };
