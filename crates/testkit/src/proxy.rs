@@ -61,6 +61,11 @@ impl Proxy {
         (proxy, through)
     }
 
+    /// How many connections there were so far.
+    pub fn connections(&self) -> u64 {
+        self.handed_on.borrow().connections
+    }
+
     /// From now on nothing is handed on, and nobody is told.
     pub fn stall(&self) {
         self.handed_on.send_modify(|handed_on| handed_on.any = false);

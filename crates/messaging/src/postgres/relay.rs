@@ -74,6 +74,9 @@ pub async fn prepare(pool: &PgPool, slot: &str) -> Result<(), RelayError> {
 
 /// Relays until `stop`. Whatever goes wrong is logged and tried again with back-off.
 ///
+/// A question to the database that is not answered in time is given up. So `pool` must give up the connection, too: see the
+/// README, "What you must do".
+///
 /// # Errors
 /// [`RelayError::DatabaseUrl`], at once; [`RelayError::ForeignSlot`].
 pub async fn run(config: RelayConfig, pool: PgPool, broker: Broker, stop: CancellationToken) -> Result<(), RelayError> {

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use messaging::Condition;
-use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, postgres::PgPoolOptions};
 use testkit::Proxy;
-
-use sqlx::Connection as _;
 
 use crate::support::{Bench, Take, commit, eventually};
 
@@ -102,7 +100,7 @@ async fn a_relay_that_is_never_let_in_tries_another_connection() {
     let (proxy, url) = Proxy::before(bench.url()).await;
     proxy.stall();
     let relay = bench.relay_as(url);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    eventually("it has connected", async || proxy.connections() > 0).await;
     assert_eq!(bench.ask(READER).await, 0);
     assert_eq!(relay.condition(), Condition::Silent);
     proxy.forget();
@@ -127,7 +125,7 @@ async fn a_database_that_is_silent_and_still_has_the_connection_is_waited_for() 
     proxy.stall();
     commit(&bench.db, &["a"], 2).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(relay.condition(), Condition::Works);
+    eventually("it works", async || relay.condition() == Condition::Works).await;
     assert_eq!(bench.count_effects().await, 1);
     proxy.forward();
     bench.eventually("it sends", async || bench.count_effects().await == 2).await;

@@ -4,7 +4,9 @@
 //! does one that is well: the database asks for a sign of life only if it has heard nothing from us for half of
 //! `wal_sender_timeout`, and it hears from us all the time; and while it reads through what others have written, be it for
 //! minutes, nothing of that is for us: measured, 20 s for 11 million rows. So silence alone is no reason to begin again:
-//! that reading would begin again, too, each time. But the database gives up a reader of which it hears nothing, and whoever asks it learns so.
+//! that reading would begin again, too, each time. But the database gives up a reader of which it hears nothing, and
+//! whoever asks it learns so. A relay that reads nothing, because its broker has no room, asks just as well: another may
+//! have its place.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,7 @@ const BEGINNING: Duration = Duration::from_secs(15);
 pub(super) struct Hearing {
     /// The process of the database that reads the log for us.
     reader: i32,
-    /// When something last came from it, or may have come and was not read, or it was asked for.
+    /// When something last came from it, or it was asked for.
     heard: Instant,
 }
 
@@ -49,14 +51,11 @@ impl Hearing {
         self.heard = Instant::now();
     }
 
-    /// Whether all is well, as far as is known; `listens` says whether what comes is read at all.
+    /// Whether all is well, as far as is known.
     ///
     /// # Errors
     /// [`StreamError::Unheard`]: nothing will come any more.
-    pub(super) async fn is_well(&mut self, listens: bool, pool: &PgPool, slot: &str) -> Result<bool, StreamError> {
-        if !listens {
-            self.heard();
-        }
+    pub(super) async fn is_well(&mut self, pool: &PgPool, slot: &str) -> Result<bool, StreamError> {
         if self.heard.elapsed() < SILENCE {
             return Ok(true);
         }

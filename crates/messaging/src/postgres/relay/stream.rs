@@ -81,7 +81,11 @@ pub(super) async fn stream(
             ended
         }
     };
-    let goodbye = tokio::time::timeout(GOODBYE, client.shutdown()).await;
+    let goodbye = timeout(GOODBYE, client.shutdown()).await;
+    if goodbye.is_err() {
+        // It waits for an answer that may never come, and left alone would go on to.
+        client.abort();
+    }
     match (ended, goodbye) {
         (None, _) => Ok(()),
         (Some(Err(StreamError::Log(PgWireError::Server(said)))), _) if said.contains("is active for PID") => {
@@ -197,7 +201,7 @@ impl Stream {
                     self.acknowledged();
                 }
                 _ = confirm.tick() => {
-                    if self.hearing.is_well(room, &self.pool, &self.slot).await? {
+                    if self.hearing.is_well(&self.pool, &self.slot).await? {
                         self.pulse.works();
                     }
                     self.confirm(client).await?;
