@@ -6,7 +6,7 @@ use billing::provider::{Done, Found, Operation, Outcome, Provider};
 use billing::settle::Pace;
 use contracts::Message;
 
-use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, PATIENCE, PRICE};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, PATIENCE, PRICE, WATCHFUL};
 
 const AUTHORIZED: &str = "billing.payment-authorized.v1";
 const VOIDED: &str = "billing.payment-voided.v1";
@@ -14,7 +14,7 @@ const CAPTURED: &str = "billing.payment-captured.v1";
 
 #[tokio::test]
 async fn a_void_waits_until_the_authorization_is_definite_and_then_voids_it_at_the_provider() {
-    let bench = Bench::start(EAGER).await;
+    let bench = Bench::start(WATCHFUL).await;
     let order = Order::with("tok_ok");
     let key = order.key(Operation::Authorize);
     bench.provider.is(Mood::Silent);
@@ -57,7 +57,7 @@ async fn a_call_that_was_lost_is_made_again_under_the_same_key() {
 
 #[tokio::test]
 async fn a_crash_between_call_and_outcome_is_settled_by_the_next_worker() {
-    let mut bench = Bench::start(EAGER).await;
+    let mut bench = Bench::start(WATCHFUL).await;
     let order = Order::with("tok_ok");
     bench.send(&[order.authorize()]).await.unwrap();
     bench.answered(1).await;
@@ -69,7 +69,9 @@ async fn a_crash_between_call_and_outcome_is_settled_by_the_next_worker() {
     assert_eq!((bench.answers().await.len(), bench.state(order.id).await.as_str()), (1, "capturing"));
 
     bench.provider.is(Mood::Talks);
-    bench.start_worker(EAGER);
+    // Its lease is over.
+    bench.now().await;
+    bench.start_worker(WATCHFUL);
     assert_eq!(bench.said(2).await, [AUTHORIZED, CAPTURED]);
     assert_eq!(bench.provider.executed(&key), 1, "the next worker asked before it called");
     assert_eq!(bench.count("select count(*) from ledger_entry where kind = 'capture'").await, 1);
