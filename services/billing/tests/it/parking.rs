@@ -1,8 +1,5 @@
 //! What the provider says and cannot be booked: the payment is parked, the ledger untouched.
 
-use std::io;
-use std::sync::Mutex;
-
 use axum::http::{Method, StatusCode};
 use billing::provider::Operation;
 use contracts::Message;
@@ -26,7 +23,7 @@ impl Bench {
     }
 
     /// Makes all intents due that are not parked.
-    async fn now(&self) {
+    pub(crate) async fn now(&self) {
         sqlx::raw_sql("update intent set next_try_at = now() where parked is null").execute(&self.pool).await.unwrap();
     }
 
@@ -84,7 +81,7 @@ async fn a_wrong_amount_currency_or_id_parks_the_payment_and_leaves_the_ledger_u
 
 #[tokio::test]
 async fn an_operator_resumes_what_is_parked_and_it_is_asked_again() {
-    let bench = Bench::start(EAGER).await;
+    let bench = Bench::start(WATCHFUL).await;
     let client = Client::of(&bench);
     let order = Order::with("tok_ok");
     let resume = format!("/v1/payments/{}/resume", order.id);
@@ -216,8 +213,7 @@ async fn only_what_is_turned_away_again_and_again_is_given_up() {
 #[tokio::test]
 async fn what_is_turned_away_or_parked_is_said_once_however_often_it_is_booked() {
     service::metrics::init();
-    // For all tests of this process: what others log first, without a subscriber, would be left out from then on.
-    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(|| Log).init();
+    let said = testkit::log(tracing::Level::WARN);
     let bench = Bench::start(HANDED_OVER_ONLY).await;
     let order = Order::with("tok_ok");
     bench.send(&[order.authorize()]).await.unwrap();
@@ -237,7 +233,6 @@ async fn what_is_turned_away_or_parked_is_said_once_however_often_it_is_booked()
     assert_eq!(bench.parked().await, reason);
     assert_eq!(bench.count("select last_value from tries").await, 5, "three in vain, then it is put off and parked");
     let id = order.id.to_string();
-    let said = || String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     bench.poll(async || said().contains(&id).then_some(())).await;
     let said = said();
     let of_order: Vec<&str> = said.lines().filter(|line| line.contains(&id)).collect();
@@ -246,20 +241,6 @@ async fn what_is_turned_away_or_parked_is_said_once_however_often_it_is_booked()
     // Of captures, nothing but this is turned away in this process.
     let counted = service::metrics::render();
     assert!(counted.contains("provider_calls_turned_away_total{operation=\"capture\"} 1\n"), "{counted}");
-}
-
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

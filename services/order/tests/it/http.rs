@@ -1,10 +1,6 @@
 //! The API: what a client may send, and what it gets.
 
-use std::{
-    io,
-    sync::{Mutex, Once},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     body::Body,
@@ -123,7 +119,7 @@ async fn an_order_is_shown_to_its_customer_and_to_operators_only() {
 /// A card number in place of a token is refused, and neither kept nor said anywhere.
 #[tokio::test]
 async fn the_number_of_a_card_is_refused_and_forgotten() {
-    let log = log();
+    let log = testkit::log(tracing::Level::DEBUG);
     let bench = bench().await;
     let number = json!(4_111_111_111_111_111_u64);
     let texts = ["4111111111111111", "tok_4111_1111_1111_1111", "4111 1111-1111.1111"];
@@ -143,31 +139,6 @@ async fn the_number_of_a_card_is_refused_and_forgotten() {
     let log = log();
     assert!(log.contains("-- orders::insert"), "{} bytes", log.len());
     assert!(!texts.iter().any(|text| log.contains(text)), "a card number is logged");
-}
-
-/// Begins to keep what is logged, and tells what was.
-///
-/// For all tests of this process: what others log first, without a subscriber, would be left out from then on.
-pub(super) fn log() -> impl Fn() -> String {
-    static BEGUN: Once = Once::new();
-    BEGUN.call_once(|| {
-        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(|| Log).init();
-    });
-    || String::from_utf8(LOG.lock().unwrap().clone()).unwrap()
-}
-
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn a_cursor_stands_still_while_orders_come() {
 
 #[tokio::test]
 async fn an_order_that_cannot_be_read_is_left_out_of_the_list_which_goes_on_behind_it() {
-    let log = super::http::log();
+    let log = testkit::log(tracing::Level::DEBUG);
     let bench = bench().await;
     let mut own = Vec::new();
     for number in 0..3 {
