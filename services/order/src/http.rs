@@ -37,7 +37,7 @@ use crate::{
     http::view::OrderView,
     order::{Cart, CartLine, Order, Status, StatusName},
     parked,
-    place::{self, PlaceError, Placed, Wish},
+    place::{PlaceError, Placed, Wish},
     problem, rebuild,
     reference::Reference,
     republish, store,
@@ -112,10 +112,10 @@ async fn place_order(
     prefer: Prefer,
     Json(request): Json<PlaceOrder>,
 ) -> Result<Response, Problem> {
-    let placed = place::place(&app, wish(&principal, key, request)?).await?;
+    let placed = app.committer.place(wish(&principal, key, request)?).await?;
     let (Placed::Now(id) | Placed::Before(id)) = placed;
     let settled = match prefer.wait {
-        Some(at_most) => settled(&app, placed, at_most).await?,
+        Some(at_most) => settled(&app, placed, at_most).await,
         None => None,
     };
     let body = settled.map_or_else(|| Accepted::pending(id), |order| Accepted::from(&order));
@@ -128,19 +128,20 @@ async fn place_order(
 }
 
 /// The order once it has settled; `None` if it has not in that time. One that was placed before may have long since.
-async fn settled(app: &App, placed: Placed, at_most: Duration) -> Result<Option<Order>, Problem> {
-    let id = match placed {
-        Placed::Now(id) => id,
-        Placed::Before(id) => {
-            let order = load(app, id).await?;
-            if order.status != Status::Pending {
-                return Ok(Some(order));
-            }
-            id
-        }
-    };
-    // It is placed, whatever became of it: that it cannot be read is told to whoever asks how it stands.
-    Ok(app.settled.wait(id, at_most).await.unwrap_or_default())
+///
+/// It is placed, whatever became of it: that it cannot be read is for the log, and told to whoever asks how it stands.
+async fn settled(app: &App, placed: Placed, at_most: Duration) -> Option<Order> {
+    if let Placed::Before(id) = placed
+        && let Ok(order) = load(app, id).await
+        && order.status != Status::Pending
+    {
+        return Some(order);
+    }
+    let (Placed::Now(id) | Placed::Before(id)) = placed;
+    app.settled.wait(id, at_most).await.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "an order that is awaited is said to be pending");
+        None
+    })
 }
 
 /// Which state of an order is asked for: as it is now if neither is given.
@@ -252,6 +253,7 @@ fn wish(principal: &Principal, key: IdempotencyKey, request: PlaceOrder) -> Resu
         token: request.payment_token,
         reference: request.reference,
         cause: Traceparent::here(),
+        refused: None,
     })
 }
 

@@ -7,8 +7,7 @@ use messaging::pace::Pace;
 use service::work::Work;
 use tokio::{
     sync::{
-        Semaphore,
-        mpsc::{self, Permit, error::TrySendError},
+        mpsc::{self, error::TrySendError},
         oneshot,
     },
     time::timeout,
@@ -29,12 +28,8 @@ use crate::{
 /// How often a batch that lost a deadlock is tried.
 const TRIES: usize = 5;
 
-/// How many that are refused for want of room may look for their first answer at once. Few, so that a flood of them does not
-/// take the database from what was let in.
-const LOOKUPS_MAX: usize = 2;
-
-/// How long each may take.
-const LOOKUP_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long whoever found no room waits for what became of an earlier request. It is refused then, also if that was not found.
+const LOOK_BACK: Duration = Duration::from_secs(1);
 
 /// A wish to order.
 #[derive(Debug, Clone)]
@@ -49,6 +44,8 @@ pub(crate) struct Wish {
     pub(crate) reference: Option<Reference>,
     /// The request that it came with.
     pub(crate) cause: Traceparent,
+    /// There was no room for it: this is its answer, unless it repeats a request whose order is there.
+    pub(crate) refused: Option<PlaceError>,
 }
 
 /// A key, and whose it is.
@@ -95,7 +92,6 @@ type Reply = oneshot::Sender<Result<Placed, PlaceError>>;
 pub(crate) struct Committer {
     queue: mpsc::Sender<(Wish, Reply)>,
     admission: Arc<Admission>,
-    lookups: Arc<Semaphore>,
 }
 
 /// What is waiting for the next transaction.
@@ -105,63 +101,39 @@ impl Committer {
     /// So many wishes may wait, if `admission` lets them in.
     pub(crate) fn new(waiting_max: usize, admission: Arc<Admission>) -> (Self, Queue) {
         let (sender, queue) = mpsc::channel(waiting_max);
-        (Self { queue: sender, admission, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }, queue)
+        (Self { queue: sender, admission }, queue)
     }
 
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
     }
 
-    /// Room for one more wish of `customer`.
-    fn seat(&self, customer: CustomerId) -> Result<Permit<'_, (Wish, Reply)>, PlaceError> {
+    /// Places the order, and answers after the commit. The work goes on also if the caller goes away.
+    ///
+    /// A repetition takes no room, so what finds none goes to the committer all the same, to be looked up with the next
+    /// batch.
+    pub(crate) async fn place(&self, wish: Wish) -> Result<Placed, PlaceError> {
         let seat = self.queue.try_reserve().map_err(|error| match error {
             TrySendError::Full(()) => PlaceError::Busy,
             // It is about to stop.
             TrySendError::Closed(()) => PlaceError::Store,
         })?;
-        self.admission.admit(customer).map_err(|full| match full {
+        let (reply, answer) = oneshot::channel();
+        let Err(full) = self.admission.admit(wish.customer) else {
+            seat.send((wish, reply));
+            return answer.await.unwrap_or(Err(PlaceError::Store));
+        };
+        let refused = match full {
             Full::Shop => PlaceError::Busy,
             Full::Customer => PlaceError::TooManyOpen,
-        })?;
-        Ok(seat)
-    }
-}
-
-/// Places the order, and answers after the commit. The work goes on also if the caller goes away.
-///
-/// Who finds no room may have found it before: a repetition needs none.
-pub(crate) async fn place(app: &App, wish: Wish) -> Result<Placed, PlaceError> {
-    let seat = match app.committer.seat(wish.customer) {
-        Ok(seat) => seat,
-        Err(full @ (PlaceError::Busy | PlaceError::TooManyOpen)) => {
-            return first_answer(app, &wish).await.unwrap_or(Err(full));
+        };
+        // Half of the seats are for what is let in, in whatever flood of those that are not.
+        if self.queue.capacity() < self.queue.max_capacity() / 2 {
+            return Err(refused);
         }
-        Err(error) => return Err(error),
-    };
-    let (reply, answer) = oneshot::channel();
-    seat.send((wish, reply));
-    answer.await.unwrap_or(Err(PlaceError::Store))
-}
-
-/// What a request is answered whose key was taken before; `None` if it was not, or if nobody can say so at once. There is too
-/// much to do already: so this waits for no connection, and not long for its answer.
-async fn first_answer(app: &App, wish: &Wish) -> Option<Result<Placed, PlaceError>> {
-    let _turn = app.committer.lookups.try_acquire().ok()?;
-    let mut conn = app.db.try_acquire()?;
-    match timeout(LOOKUP_TIMEOUT, store::keys::taken(&mut conn, &[wish])).await {
-        Ok(Ok(taken)) => taken.get(&wish.key()).map(|first| repeated(wish, first)),
-        Ok(Err(error)) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "a key could not be looked up: its request is refused for want of room");
-            None
-        }
-        Err(_) => None, // The database is slow, and the refusal says as much.
+        seat.send((Wish { refused: Some(refused.clone()), ..wish }, reply));
+        timeout(LOOK_BACK, answer).await.ok().and_then(Result::ok).unwrap_or(Err(refused))
     }
-}
-
-/// What a request is answered whose key was taken before.
-fn repeated(wish: &Wish, (order, fingerprint): &(OrderId, [u8; 32])) -> Result<Placed, PlaceError> {
-    if *fingerprint == wish.fingerprint { Ok(Placed::Before(*order)) } else { Err(PlaceError::KeyReused) }
 }
 
 /// Commits all that is waiting, at most `batch_max` in one transaction, again and again, until `stop`; then what is left.
@@ -212,8 +184,11 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
     let mut tx = app.db.begin().await?;
     let (now, prices) = store::catalogue::prices(&mut tx, wishes.iter().flat_map(|wish| wish.cart.skus())).await?;
     let decide = |wish: &Wish| {
+        if let Some(refused) = &wish.refused {
+            return Err(refused.clone());
+        }
         let id = OrderId::mint();
-        order::place(id, wish.customer, &wish.cart, &prices, now).map(|placed| (id, placed))
+        Ok((id, order::place(id, wish.customer, &wish.cart, &prices, now)?))
     };
     let decided: Vec<Decision> = wishes.iter().map(decide).collect();
     let orderable = wishes.iter().zip(&decided);
@@ -233,8 +208,9 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
                 Ok(Placed::Now(id))
             }
             // Also a request that would be refused now may be the repetition of one that was not.
-            (_, Some(first)) => repeated(wish, first),
-            (Err(refusal), None) => Err(refusal.into()),
+            (_, Some((order, fingerprint))) if *fingerprint == wish.fingerprint => Ok(Placed::Before(*order)),
+            (_, Some(_)) => Err(PlaceError::KeyReused),
+            (Err(refused), None) => Err(refused),
             (Ok(_), None) if twins.contains(&(wish.key(), wish.fingerprint)) => Err(PlaceError::ReferenceTaken),
             // Its key was taken and is free again by now: the request can be repeated.
             (Ok(_), None) => Err(PlaceError::Store),
@@ -247,7 +223,7 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
     Ok(answers)
 }
 
-type Decision = Result<(OrderId, OrderEvent), Refusal>;
+type Decision = Result<(OrderId, OrderEvent), PlaceError>;
 
 /// Claims the references of those of `wanted` that have their keys. Whose reference another order has loses its key again,
 /// for it is refused. Gives the keys and fingerprints of those: the same may have been wanted more than once.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -31,10 +31,13 @@ pub(crate) struct Settled {
 
 type Waiting = HashMap<OrderId, Vec<oneshot::Sender<Result<Order, Unreadable>>>>;
 
-/// Nobody can say whether the order has settled. The log says why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("order {0} cannot be read")]
-pub(crate) struct Unreadable(OrderId);
+/// Nobody can say whether the order has settled.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("order {order} cannot be read")]
+pub(crate) struct Unreadable {
+    order: OrderId,
+    source: Arc<sqlx::Error>,
+}
 
 impl Settled {
     /// The order once it has settled; `None` if that takes longer than `at_most`.
@@ -55,9 +58,9 @@ impl Settled {
         }
     }
 
-    /// Tells those who wait for the order that it cannot be read: they would wait in vain.
-    fn give_up(&self, order: OrderId) {
-        tell(&mut self.lock(), order, &Err(Unreadable(order)));
+    /// Tells those who wait for the order that it cannot be read, and why: they would wait in vain.
+    fn give_up(&self, order: OrderId, error: sqlx::Error) {
+        tell(&mut self.lock(), order, &Err(Unreadable { order, source: Arc::new(error) }));
     }
 
     /// The orders somebody still waits for.
@@ -103,11 +106,7 @@ pub(crate) async fn ask(app: &App) -> sqlx::Result<()> {
         match order {
             Ok(order) if order.status == Status::Pending => {}
             Ok(order) => settled.push(order),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(order.id = %id, error, "an order that is awaited cannot be read");
-                app.settled.give_up(id);
-            }
+            Err(error) => app.settled.give_up(id, error),
         }
     }
     app.settled.announce(settled);

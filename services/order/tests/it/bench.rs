@@ -111,6 +111,7 @@ impl Bench {
             token,
             reference: None,
             cause: Traceparent::mint(),
+            refused: None,
         }
     }
 

@@ -1,11 +1,10 @@
 //! Placing orders, and repeating the request.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use contracts::CustomerId;
 use serde_json::json;
-use sqlx::postgres::PgPoolOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -84,16 +83,17 @@ async fn a_refused_order_leaves_no_trace_and_sinks_no_other() {
 async fn while_too_many_sagas_are_open_no_order_is_placed() {
     let mut bench = Bench::new().await;
     let (committer, queue) = Committer::new(16, Arc::new(Admission::new(2, 10)));
-    bench.app.committer = committer;
+    bench.app.committer = committer.clone();
     // Two that another instance has placed.
     let open = [bench.order().await, bench.order().await];
     admission::look(&bench.app).await.unwrap();
-    assert_eq!(place::place(&bench.app, bench.wish("a", "MUG", 1)).await, Err(PlaceError::Busy));
+    assert_eq!(committer.place(bench.wish("a", "MUG", 1)).await, Err(PlaceError::Busy));
     let body = http::order("MUG", json!(1)).to_string();
     let answer = bench.post("a", body).await;
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("overloaded")));
     assert_eq!(answer.headers["retry-after"], "1");
-    assert_eq!((queue.len(), bench.count("orders").await), (0, 2), "nothing was begun");
+    // What was refused waits for the committer still, to be looked up: it places nothing then either.
+    assert_eq!((queue.len(), bench.count("orders").await), (2, 2), "nothing was begun");
 
     let [first, _] = &open;
     let capture = bench.capturing(first).await;
@@ -101,8 +101,8 @@ async fn while_too_many_sagas_are_open_no_order_is_placed() {
     admission::look(&bench.app).await.unwrap();
     let stop = CancellationToken::new();
     let running = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), stop.clone()));
-    assert!(matches!(place::place(&bench.app, bench.wish("a", "MUG", 1)).await, Ok(Placed::Now(_))));
-    assert_eq!(place::place(&bench.app, bench.wish("b", "MUG", 1)).await, Err(PlaceError::Busy), "it counts at once");
+    assert!(matches!(committer.place(bench.wish("a", "MUG", 1)).await, Ok(Placed::Now(_))));
+    assert_eq!(committer.place(bench.wish("b", "MUG", 1)).await, Err(PlaceError::Busy), "it counts at once");
     stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(bench.count("orders").await, 3);
@@ -112,7 +112,7 @@ async fn while_too_many_sagas_are_open_no_order_is_placed() {
 async fn a_customer_with_too_many_orders_on_their_way_is_told_to_come_again_and_nobody_else() {
     let mut bench = Bench::new().await;
     let (committer, queue) = Committer::new(16, Arc::new(Admission::new(100, 2)));
-    bench.app.committer = committer;
+    bench.app.committer = committer.clone();
     let stop = CancellationToken::new();
     let running = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), stop.clone()));
     // Two that another instance has placed.
@@ -154,74 +154,44 @@ async fn a_customer_with_too_many_orders_on_their_way_is_told_to_come_again_and_
 async fn a_repetition_gets_its_first_answer_also_while_there_is_no_room_for_another_order() {
     let body = |count: u32| http::order("MUG", json!(count)).to_string();
     for (admission, refusal) in [(Admission::new(1, 10), 503), (Admission::new(100, 1), 429)] {
-        let bench = bench_with(admission).await;
+        let mut bench = Bench::new().await;
+        let (committer, queue) = Committer::new(16, Arc::new(admission));
+        (bench.app.committer, *bench.queue.lock().unwrap()) = (committer, Some(queue));
+        let bench = http::runs(bench);
         let first = bench.post("key", body(1)).await;
         assert_eq!(first.status, StatusCode::ACCEPTED);
-        assert_eq!(post_if_idle(&bench, "new", body(1)).await.status, refusal);
-        let again = post_if_idle(&bench, "key", body(1)).await;
+        assert_eq!(bench.post("new", body(1)).await.status, refusal);
+        let again = bench.post("key", body(1)).await;
         assert_eq!((again.status, &again.bytes), (first.status, &first.bytes));
         assert_eq!(again.headers["location"], first.headers["location"]);
         assert_eq!(again.headers["idempotency-replayed"], "true");
-        let other = post_if_idle(&bench, "key", body(2)).await;
+        let other = bench.post("key", body(2)).await;
         assert_eq!((other.status.as_u16(), &other.body["code"]), (422, &json!("idempotency_key_reused")));
         assert_eq!(bench.count("orders").await, 1);
     }
 }
 
-/// Refusals come in floods: what they cost must not grow with them.
+/// Whatever comes in a flood, and is looked up as if it were a repetition.
 #[tokio::test]
-async fn the_look_for_a_first_answer_waits_for_no_connection_and_not_long_and_few_look_at_once() {
-    let bench = bench_with(Admission::new(1, 10)).await;
-    let post = || post_if_idle(&bench, "key", http::order("MUG", json!(1)).to_string());
-    assert_eq!(post().await.status, StatusCode::ACCEPTED);
-    let all = futures((0..CONNECTIONS).map(async |_| bench.db().acquire().await.unwrap())).await;
-    let refused = bench.post("key", http::order("MUG", json!(1)).to_string());
-    let refused = timeout(Duration::from_secs(15), refused).await.expect("half of what a connection is waited for");
-    assert_eq!((refused.status.as_u16(), &refused.body["code"]), (503, &json!("overloaded")), "no connection is idle");
-    assert_eq!(refused.headers["retry-after"], "1");
-    drop(all);
-
-    let mut tx = bench.db().begin().await.unwrap();
-    sqlx::query("lock table idempotency_key").execute(&mut *tx).await.unwrap();
-    let most = Cell::new(0);
-    let watch = async {
-        let waiting =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        loop {
-            let now = sqlx::query_scalar::<_, i64>(waiting).fetch_one(bench.db()).await.unwrap();
-            most.set(most.get().max(now));
-        }
-    };
-    let refused = tokio::select! {
-        refused = futures((0..10).map(|_| post())) => refused,
-        () = watch => unreachable!("it goes on for ever"),
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the look never ends"),
-    };
-    assert!(refused.iter().all(|answer| answer.body["code"] == json!("overloaded")), "not those that took too long");
-    assert_eq!(most.get(), 2, "those that look at once");
-    tx.rollback().await.unwrap();
-    assert_eq!(post().await.status, StatusCode::ACCEPTED, "later the same will do");
-}
-
-/// Few enough that the server has them to give, and more than look for a first answer at once.
-const CONNECTIONS: u32 = 6;
-
-async fn bench_with(admission: Admission) -> Bench {
+async fn what_is_refused_waits_neither_long_nor_in_the_seats_of_what_is_let_in() {
     let mut bench = Bench::new().await;
-    let options = bench.db().connect_options().as_ref().clone();
-    bench.app.db = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.unwrap();
-    let (committer, queue) = Committer::new(16, Arc::new(admission));
-    bench.app.committer = committer;
-    *bench.queue.lock().unwrap() = Some(queue);
-    http::runs(bench)
-}
+    let admission = Arc::new(Admission::new(10, 1));
+    let (committer, queue) = Committer::new(16, Arc::clone(&admission));
+    bench.app.committer = committer.clone();
+    bench.order().await;
+    admission::look(&bench.app).await.unwrap();
+    // Nobody commits.
+    let refused = (0..40).map(|n| committer.place(bench.wish(&format!("key-{n}"), "MUG", 1)));
+    let refused = timeout(Duration::from_secs(60), futures(refused)).await.expect("none waits for a commit");
+    assert!(refused.iter().all(|answer| *answer == Err(PlaceError::TooManyOpen)), "{refused:?}");
+    assert_eq!(queue.len(), 8, "half of the seats are taken");
 
-/// Posts once a connection is idle: one that was just used is given back by a task of its own.
-async fn post_if_idle(bench: &Bench, key: &str, body: String) -> http::Answer {
-    while bench.db().num_idle() == 0 {
-        tokio::task::yield_now().await;
-    }
-    bench.post(key, body).await
+    // Somebody else's finds a seat, and is placed; of those before it nothing is.
+    let running = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), CancellationToken::new()));
+    let theirs = place::Wish { customer: CustomerId::mint(), ..bench.wish("key", "MUG", 1) };
+    assert!(matches!(committer.place(theirs).await, Ok(Placed::Now(_))));
+    assert_eq!(bench.count("orders").await, 2);
+    running.abort();
 }
 
 #[tokio::test]
@@ -231,13 +201,13 @@ async fn the_committer_answers_everyone_and_ends_when_told() {
     let stop = CancellationToken::new();
     let committer = tokio::task::spawn(place::run(bench.app.clone(), queue, 500, work(), stop.clone()));
     let wishes: Vec<_> = (0..300).map(|n| bench.wish(&format!("key-{n}"), "MUG", 1)).collect();
-    let answers = futures(wishes.into_iter().map(|wish| place::place(&bench.app, wish))).await;
+    let answers = futures(wishes.into_iter().map(|wish| bench.app.committer.place(wish))).await;
     assert!(answers.iter().all(|answer| matches!(answer, Ok(Placed::Now(_)))));
     assert_eq!(bench.count("orders").await, 300);
 
     stop.cancel();
     committer.await.unwrap().unwrap();
-    let late = place::place(&bench.app, bench.wish(&Uuid::now_v7().to_string(), "MUG", 1)).await;
+    let late = bench.app.committer.place(bench.wish(&Uuid::now_v7().to_string(), "MUG", 1)).await;
     assert_eq!(late, Err(PlaceError::Store), "turned away, not lost");
 }
 
