@@ -188,7 +188,9 @@ impl Place {
                 break base;
             }
         };
-        Self { dir, project: format!("ironmonger-test-{}-{port_base}", std::process::id()), port_base }
+        // Whoever gives a name clears away what begins with it, should we be killed.
+        let name = std::env::var("COMPOSE_PROJECT_NAME").unwrap_or_else(|_| "ironmonger-test".to_owned());
+        Self { dir, project: format!("{name}-{}-{port_base}", std::process::id()), port_base }
     }
 
     fn shop(&self, args: &[&str]) -> Command {
