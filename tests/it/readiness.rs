@@ -134,6 +134,6 @@ async fn a_service_is_ready_when_all_it_needs_is_there_and_else_says_what_is_not
     world.all_say(&inventory, SOON, |said| said.needs.contains("relay: interrupted")).await;
     world.shop.thaw("mongo").unwrap();
     world.all_say(&inventory, PATIENCE, |said| said.is_ready).await;
-    // The last, because groups decide anew once it is back: consumers that were silent for a while are silent for longer then.
+    // The last, because groups decide anew once it is back: a consumer that was silent before is silent for longer then.
     world.lack_while_it_is_down("kafka", "broker: away", &Service::ALL).await;
 }
