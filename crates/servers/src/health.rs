@@ -20,19 +20,27 @@ const ASK_EVERY_MS: u64 = 20;
 
 /// A port that nobody listens on now, different at each call of this process.
 ///
-/// It is below those the system gives to outgoing connections, which could take it before the server does.
+/// # Errors
+/// See [`free_ports`].
+pub fn free_port() -> Result<u16, ServerError> {
+    free_ports(1)
+}
+
+/// The first of so many ports in a row that nobody listens on now, none of which another call of this process gives.
+///
+/// They are below those the system gives to outgoing connections, which could take them before the server does.
 ///
 /// # Errors
-/// [`ServerError::System`] if there is none.
-pub fn free_port() -> Result<u16, ServerError> {
+/// [`ServerError::System`] if there are none.
+pub fn free_ports(count: u16) -> Result<u16, ServerError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let (first, count) = (15_000, 17_000);
+    let (first, all) = (15_000, 17_000);
     // Neighbouring process ids begin far apart.
     let begin = std::process::id().wrapping_mul(7919);
-    for _ in 0..count {
-        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+    for _ in 0..all {
+        let offset = begin.wrapping_add(NEXT.fetch_add(count.into(), Ordering::Relaxed)) % all;
         let port = u16::try_from(first + offset).expect("below 32,000");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if (port..port + count).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
             return Ok(port);
         }
     }
@@ -87,4 +95,17 @@ pub(crate) async fn ask<const N: usize>(port: u16, request: &[u8]) -> io::Result
         Ok(answer)
     };
     timeout(Duration::from_secs(2), asking).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_gets_a_port_that_another_has_got() {
+        let firsts: Vec<u16> = [20, 1, 20, 4].iter().map(|count| free_ports(*count).unwrap()).collect();
+        let all: std::collections::BTreeSet<u16> =
+            std::iter::zip(&firsts, [20, 1, 20, 4]).flat_map(|(first, count)| *first..*first + count).collect();
+        assert_eq!(all.len(), 45, "{firsts:?}");
+    }
 }

@@ -21,7 +21,7 @@ pub mod postgres;
 pub use error::ServerError;
 pub use fetch::Server;
 pub use guard::{Guarded, Program, StopSignal};
-pub use health::{free_port, require_free_port, wait_until_healthy};
+pub use health::{free_port, free_ports, require_free_port, wait_until_healthy};
 pub use home::{Home, require_writable};
 pub use kafka::{Kafka, KafkaConfig};
 pub use mongo::{Mongo, MongoConfig};

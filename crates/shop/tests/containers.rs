@@ -13,7 +13,7 @@ use std::{
 
 use mongodb::bson::{Document, doc};
 use rustix::process::{Pid, Signal, kill_process};
-use servers::free_port;
+use servers::free_ports;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -181,13 +181,7 @@ fn every_command_works_as_it_does_without_containers() {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        let port_base = loop {
-            let base = free_port().unwrap().min(60_000);
-            if (base..base + 4).all(free) {
-                break base;
-            }
-        };
+        let port_base = free_ports(4).unwrap();
         // Whoever gives a name clears away what begins with it, should we be killed.
         let name = std::env::var("COMPOSE_PROJECT_NAME").unwrap_or_else(|_| "ironmonger-test".to_owned());
         Self { dir, project: format!("{name}-{}-{port_base}", std::process::id()), port_base }

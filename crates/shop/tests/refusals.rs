@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use servers::{Home, Server, fetch, free_port};
+use servers::{Home, Server, fetch, free_ports};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -154,13 +154,7 @@ impl Place {
             fs::write(services.join(name), "#!/bin/sh\nwhile :; do sleep 0.1; done\n").unwrap();
             fs::set_permissions(services.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        let port_base = loop {
-            let base = free_port().unwrap();
-            if (base..base + 20).all(free) {
-                break base;
-            }
-        };
+        let port_base = free_ports(20).unwrap();
         Self { dir, port_base }
     }
 
