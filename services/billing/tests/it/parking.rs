@@ -27,6 +27,13 @@ impl Bench {
         sqlx::raw_sql("update intent set next_try_at = now() where parked is null").execute(&self.pool).await.unwrap();
     }
 
+    /// Waits until the call at hand is booked, which is leased for an hour until then.
+    async fn put_off(&self) {
+        let leased =
+            async || self.count("select count(*) from intent where next_try_at > now() + interval '10 min'").await;
+        self.poll(async || (leased().await == 0).then_some(())).await;
+    }
+
     /// Waits until the intent there is was turned away so often in a row.
     async fn turned_away(&self, times: i64) {
         let count = async || self.count("select max(turned_away)::bigint from intent").await;
@@ -187,10 +194,12 @@ async fn only_what_is_turned_away_again_and_again_is_given_up() {
     bench.provider.is(Mood::Silent);
     bench.send(&[order.void()]).await.unwrap();
     bench.poll(async || (bench.provider.executed(&key) == 1).then_some(())).await;
+    bench.put_off().await;
     // As after an hour: answers that did not come, calls that were not made, processes that died.
     let long = "update intent set tries = 100, next_try_at = now()";
     bench.poll(async || Some(sqlx::raw_sql(long).execute(&bench.pool).await.unwrap())).await;
     bench.poll(async || (bench.count("select max(tries)::bigint from intent").await == 101).then_some(())).await;
+    bench.put_off().await;
     bench.provider.is(Mood::TurnsAway(key.clone()));
     for times in 1..=9 {
         bench.now().await;
