@@ -38,7 +38,7 @@ const MIX: [(usize, u32, &str, &str); 9] = [
 const MORE_THAN_THERE_IS: u32 = 10_000;
 
 /// At most so many orders are open at once as come in this time; more would only measure how slow the machine is. It is
-/// far below the 30 s after which a saga gives up.
+/// far below the time after which a saga gives up.
 const OPEN_AT_ONCE: Duration = Duration::from_secs(4);
 /// When it is looked again whether enough orders have ended.
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(100);

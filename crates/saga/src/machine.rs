@@ -33,7 +33,12 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 impl<D: Data> Saga<D> {
     /// Starts a saga: its first commands go out.
     pub fn start(&self, id: Uuid, data: D, now: Timestamp) -> (Instance<D>, Transition<D>) {
-        let mut instance = Instance::new(id, data, now + self.deadline());
+        self.start_until(now + self.deadline(), id, data, now)
+    }
+
+    /// The same, for one that may take until `deadline` to reach its pivot, whatever its definition says.
+    pub fn start_until(&self, deadline: Timestamp, id: Uuid, data: D, now: Timestamp) -> (Instance<D>, Transition<D>) {
+        let mut instance = Instance::new(id, data, deadline);
         let mut advance = Advance::new(self, &mut instance, now);
         advance.go_on();
         let transition = advance.transition;

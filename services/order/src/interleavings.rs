@@ -157,7 +157,8 @@ impl World {
             shipments: [ShipmentId::mint(), ShipmentId::mint()],
         };
         let mut progress = Progress::default();
-        progress.placed(placed, "tok_ok".to_owned().try_into().unwrap(), at());
+        let deadline = jiff::SignedDuration::from_secs(30);
+        progress.placed(placed, "tok_ok".to_owned().try_into().unwrap(), deadline, at());
         world.take(progress);
         world
     }

@@ -52,6 +52,7 @@ mod timeline;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::Context;
+use jiff::SignedDuration;
 use messaging::{
     Pulse,
     consumer::Consumer,
@@ -78,6 +79,8 @@ pub(crate) struct App {
     pub(crate) verifier: Verifier,
     pub(crate) committer: Committer,
     pub(crate) settled: Arc<Settled>,
+    /// How long a checkout may take to come to the money.
+    pub(crate) checkout_deadline: SignedDuration,
 }
 
 /// Runs the service until it is told to stop, or one of its tasks fails.
@@ -93,7 +96,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     relay::prepare(&db, &slot).await.context("the replication slot could not be created")?;
     let admission = Arc::new(Admission::new(config.open_sagas_max, config.open_sagas_per_customer_max));
     let (committer, queue) = Committer::new(config.waiting_orders_max as usize, admission);
-    let app = App { db: db.clone(), verifier: common.verifier()?, committer, settled: Arc::default() };
+    let checkout_deadline = SignedDuration::from_secs(config.checkout_deadline_s.into());
+    let (verifier, settled) = (common.verifier()?, Arc::default());
+    let app = App { db: db.clone(), verifier, committer, settled, checkout_deadline };
 
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();

@@ -204,7 +204,7 @@ async fn try_place_all(app: &App, wishes: &[Wish]) -> sqlx::Result<Vec<Result<Pl
         answers.push(match (decision, taken.get(&wish.key())) {
             (Ok((id, event)), _) if claimed.contains(&id) => {
                 placed.push(order::Order::apply(None, &event).expect("placing an order begins it"));
-                wish.cause.sync_scope(|| progress.placed(event, wish.token.clone(), now));
+                wish.cause.sync_scope(|| progress.placed(event, wish.token.clone(), app.checkout_deadline, now));
                 Ok(Placed::Now(id))
             }
             // Also a request that would be refused now may be the repetition of one that was not.

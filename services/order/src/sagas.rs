@@ -8,7 +8,7 @@ mod any;
 use std::collections::{HashMap, hash_map::Entry};
 
 use contracts::{OrderId, billing::PaymentToken, order::OrderEvent};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use messaging::{HandleError, Outgoing};
 use saga::CommandId;
 use service::{message::outgoing, postgres::fault};
@@ -47,10 +47,10 @@ impl Progress {
         Self { loaded: loaded.into_iter().map(|saga| (saga.id(), saga)).collect(), ..Self::default() }
     }
 
-    /// An order was placed: its checkout begins.
-    pub(crate) fn placed(&mut self, event: OrderEvent, token: PaymentToken, now: Timestamp) {
+    /// An order was placed: its checkout begins, which is given up unless it has come to the money within `deadline`.
+    pub(crate) fn placed(&mut self, event: OrderEvent, token: PaymentToken, deadline: SignedDuration, now: Timestamp) {
         let (saga, moved) =
-            AnySaga::checkout(&event, token, now).expect("placing an order gives the event that says so");
+            AnySaga::checkout(&event, token, deadline, now).expect("placing an order gives the event that says so");
         self.happened(event);
         self.began(saga, moved, now);
     }

@@ -5,7 +5,7 @@ use saga::{
     testing::{Run, exhaust},
 };
 
-use crate::trip::{No, Trip, at_s, id, s, says, started, to_lisbon, trip};
+use crate::trip::{No, SAGA, Trip, at_s, id, s, says, started, to_lisbon, trip};
 
 /// A story up to the reservations being asked for.
 fn reserving() -> Run<Trip> {
@@ -344,4 +344,16 @@ fn three_side_by_side_survive_anything() {
 
 fn nothing() -> Transition<Trip> {
     Transition { commands: vec![], ended: None, log: vec![] }
+}
+
+#[test]
+fn a_saga_may_have_a_deadline_of_its_own() {
+    for deadline in [3, 300] {
+        let (mut instance, _) = trip().start_until(at_s(deadline), SAGA, to_lisbon(), at_s(0));
+        let before = trip().advance(&mut instance, Input::Woken, at_s(deadline - 1)).unwrap();
+        assert!(before.commands.iter().all(|(id, _)| id.direction == Direction::Do), "before {deadline} s: {before:?}");
+        let then = trip().advance(&mut instance, Input::Woken, at_s(deadline)).unwrap();
+        assert!(then.commands.iter().all(|(id, _)| id.direction == Direction::Undo), "after {deadline} s: {then:?}");
+        assert_eq!(then.commands.len(), 2);
+    }
 }

@@ -1,7 +1,7 @@
 //! A saga of whichever kind: how it is moved, and what the store must know of it.
 
 use contracts::{OrderId, billing::PaymentToken, order::CancelReason, order::OrderEvent};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use saga::{Answer, CommandId, Data, Ended, Input, Instance, LogEntry, Phase, Transition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -97,9 +97,15 @@ pub(crate) struct Stored {
 }
 
 impl AnySaga {
-    /// Begins the checkout of the order that `placed` placed; `None` for any other event.
-    pub(crate) fn checkout(placed: &OrderEvent, token: PaymentToken, now: Timestamp) -> Option<(Self, Moved)> {
-        let (instance, transition) = CHECKOUT.start(Uuid::now_v7(), Checkout::of(placed, token)?, now);
+    /// Begins the checkout of the order that `placed` placed, to reach its pivot within `deadline`; `None` for any other event.
+    pub(crate) fn checkout(
+        placed: &OrderEvent,
+        token: PaymentToken,
+        deadline: SignedDuration,
+        now: Timestamp,
+    ) -> Option<(Self, Moved)> {
+        let (instance, transition) =
+            CHECKOUT.start_until(now + deadline, Uuid::now_v7(), Checkout::of(placed, token)?, now);
         let moved = Moved::of(instance.id, transition, |_| Then::Nothing);
         Some((Self::Checkout(instance), moved))
     }

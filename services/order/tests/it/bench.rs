@@ -8,7 +8,7 @@ use contracts::{
     inventory::{CatalogueEvent, InventoryCommand, InventoryEvent, StockRefusal},
     order::OrderEvent,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use messaging::{Batch, HandleError, Handler, Offsets as _, Position, Record, postgres::Offsets};
 use service::work::{Work, WorkLimit};
 use sqlx::{
@@ -64,7 +64,8 @@ impl Bench {
         let (private, public) = web::access::generate_keys();
         let (committer, queue) = committer();
         let verifier = Verifier::from_pem(&public).unwrap();
-        let app = App { db, verifier, committer, settled: <Arc<Settled>>::default() };
+        let settled = <Arc<Settled>>::default();
+        let app = App { db, verifier, committer, settled, checkout_deadline: SignedDuration::from_secs(30) };
         let bench = Self {
             app,
             signer: Signer::from_pem(&private).unwrap(),

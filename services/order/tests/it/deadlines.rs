@@ -6,6 +6,8 @@ use contracts::{
     order::{CancelReason, OrderEvent},
 };
 
+use jiff::SignedDuration;
+
 use super::bench::Bench;
 use crate::{deadlines::wake_due, order::Status};
 
@@ -28,6 +30,25 @@ async fn past_the_deadline_all_that_may_have_been_done_is_undone() {
     bench.answers(vec![checkout.released(release), checkout.voided(void)]).await.unwrap();
     assert_eq!(bench.show(checkout.order).await.status, Status::Cancelled(CancelReason::TimedOut));
     assert_eq!(wake_due(&bench.app).await.unwrap(), 0, "an ended saga is never due");
+}
+
+/// How long that is, is a setting; it counts from the placing of an order.
+#[tokio::test]
+async fn a_deadline_that_is_set_otherwise_is_kept() {
+    for set_to in [5, 300] {
+        let mut bench = Bench::new().await;
+        bench.app.checkout_deadline = SignedDuration::from_secs(set_to.into());
+        bench.order().await;
+
+        bench.set_clock(set_to - 1).await;
+        wake_due(&bench.app).await.unwrap();
+        let asked_again = ["inventory.hold-stock.v1", "billing.authorize-payment.v1"];
+        assert_eq!(bench.sent().await.kinds(), asked_again, "{set_to} s are not over");
+        bench.set_clock(set_to + 1).await;
+        assert_eq!(wake_due(&bench.app).await.unwrap(), 1);
+        let undone = ["inventory.release-stock.v1", "billing.void-payment.v1"];
+        assert_eq!(bench.sent().await.kinds(), undone, "{set_to} s are over");
+    }
 }
 
 #[tokio::test]
