@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use crate::{
     broker::chain,
     meters::{LOOK_EVERY, RelayMeters},
+    postgres::answered,
 };
 
 /// Tells how much of the log the database keeps for `slot`, how old the outbox is, and how many keys are parked. One cheap
@@ -31,7 +32,7 @@ pub(super) async fn keep_measuring(pool: &PgPool, slot: &str, meters: &RelayMete
 /// The bytes of the log behind the slot's beginning (0 without a slot), the time in microseconds since 1970, and the number
 /// of parked keys.
 async fn look(pool: &PgPool, slot: &str) -> sqlx::Result<(i64, i64, i64)> {
-    sqlx::query_as(
+    let asked = sqlx::query_as(
         "-- measure::look
          select coalesce((select (pg_current_wal_lsn() - restart_lsn)::bigint from pg_replication_slots
                           where slot_name = $1), 0),
@@ -39,6 +40,6 @@ async fn look(pool: &PgPool, slot: &str) -> sqlx::Result<(i64, i64, i64)> {
                 (select count(distinct (topic, key)) from parked_message)",
     )
     .bind(slot)
-    .fetch_one(pool)
-    .await
+    .fetch_one(pool);
+    answered(asked).await
 }
