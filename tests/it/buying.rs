@@ -1,6 +1,8 @@
 //! What a customer can live to see.
 
-use super::world::{OK, world};
+use shop::audit::Verdict;
+
+use super::world::{OK, World, world};
 
 #[tokio::test]
 async fn an_order_is_confirmed() {
@@ -53,6 +55,19 @@ async fn an_unknown_outcome_is_asked_until_it_is_known() {
         assert_eq!(order.status, "confirmed", "{token}");
         assert_eq!(world.payment(order.id).await, "captured", "{token}");
     }
+}
+
+/// The card takes longer than an order may.
+#[tokio::test]
+async fn an_order_that_takes_too_long_is_cancelled_and_undone() {
+    let world = World::set_to("given-up", vec![("CHECKOUT_DEADLINE_S", "3".to_owned())]).await;
+    world.product("BUY-LATE", 10).await;
+    let order = world.customer().buy("BUY-LATE", 3, "tok_slow_8s").await;
+    assert_eq!(order.cancel_reason["code"], "timed_out");
+    assert_eq!(world.payment(order.id).await, "voided");
+    assert_eq!(world.stock("BUY-LATE").await, (10, 0));
+    let report = world.shop.audit().await.unwrap();
+    assert_ne!(report.verdict(), Verdict::Violated, "{report}");
 }
 
 /// The last piece goes to one of many who want it at once.

@@ -21,7 +21,7 @@ impl Logs {
     }
 
     /// What `process` has said since.
-    fn of(&self, process: &str) -> String {
+    pub(crate) fn of(&self, process: &str) -> String {
         let log = fs::read(self.folder.join(format!("{process}.log"))).unwrap();
         String::from_utf8_lossy(&log[self.length[process]..]).into_owned()
     }

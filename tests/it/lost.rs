@@ -128,7 +128,8 @@ async fn await_all(logs: &Logs, what: &str, said: &[Said]) {
 
 fn assert_once(logs: &Logs, what: &str, said: &[Said]) {
     for Said { service, words, .. } in said.iter().filter(|said| said.once) {
-        assert_eq!(logs.count(service, words), 1, "{what} was lost, and {service} says {words:?} once");
+        let count = logs.count(service, words);
+        assert_eq!(count, 1, "{what} was lost, and {service} says {words:?} once:\n{}", logs.of(service));
     }
 }
 

@@ -61,13 +61,13 @@ pub(crate) async fn world() -> &'static World {
     WORLD.get_or_init(|| World::start("shared", 1, Vec::new(), None)).await
 }
 
-/// For three shops of their own.
-static ROOM: Semaphore = Semaphore::const_new(3);
+/// For two shops of their own.
+static ROOM: Semaphore = Semaphore::const_new(2);
 
 impl World {
-    /// A shop of its own, called `name`, with so many processes of each service. Three such shops are up at a time: while one
-    /// waits, for a server to come back or a card that takes its time, the others work. With more, two cores have no time
-    /// that would be left.
+    /// A shop of its own, called `name`, with so many processes of each service. Two such shops are up at a time: while one
+    /// waits, for a server to come back or a card that takes its time, the other works. A third makes the suite a tenth
+    /// shorter, and whatever is slow on two cores slower.
     pub(crate) async fn new(name: &str, replicas: u16) -> Self {
         Self::start(name, replicas, Vec::new(), Some(ROOM.acquire().await.unwrap())).await
     }
@@ -85,7 +85,7 @@ impl World {
     ) -> Self {
         static BUILT: LazyLock<PathBuf> = LazyLock::new(|| programs::for_test().unwrap());
         let bin_dir = BUILT.clone();
-        // That no order is given up in these tests is no matter of how fast the machine is.
+        // No order is given up before its test is, however slow the machine.
         let settings = [("CHECKOUT_DEADLINE_S", PATIENCE.as_secs().to_string())].into_iter().chain(settings).collect();
         let options = Options { replicas, settings, ..Options::for_test(testkit::folder().join(name), bin_dir) };
         let shop = Shop::start(options).await.unwrap_or_else(|error| panic!("no shop for tests: {error}"));

@@ -51,7 +51,7 @@ impl<D: Data> Saga<D> {
         self.name
     }
 
-    /// How long a saga of this kind may take to reach its pivot.
+    /// How long a saga of this kind may take to reach its pivot, unless it is begun with another deadline.
     pub fn deadline(&self) -> SignedDuration {
         self.deadline
     }

@@ -70,18 +70,24 @@ pub enum Word<R> {
 }
 
 impl<D: Data> Saga<D> {
-    /// Rebuilds an instance from its log alone, to compare it with the stored one.
+    /// Rebuilds an instance that was begun with this deadline from its log alone, to compare it with the stored one.
     ///
     /// # Errors
     /// [`Impossible::MissingEntry`] if the log has a gap or no first entry; otherwise what [`Saga::advance`] says.
-    pub fn replay(&self, id: Uuid, data: D, log: &[LogEntry<D::Refusal>]) -> Result<Instance<D>, Impossible> {
+    pub fn replay(
+        &self,
+        deadline: Timestamp,
+        id: Uuid,
+        data: D,
+        log: &[LogEntry<D::Refusal>],
+    ) -> Result<Instance<D>, Impossible> {
         for (entry, seq) in log.iter().zip(1..) {
             if entry.seq != seq {
                 return Err(Impossible::MissingEntry { seq });
             }
         }
         let first = log.first().ok_or(Impossible::MissingEntry { seq: 1 })?;
-        let (mut instance, _) = self.start(id, data, first.at);
+        let (mut instance, _) = self.start_until(deadline, id, data, first.at);
         for entry in log {
             // Entries that only say what followed from an input are written anew by that input.
             if let Some(input) = cause(&entry.word) {

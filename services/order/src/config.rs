@@ -25,12 +25,13 @@ pub struct Config {
     #[arg(long, env, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub waiting_orders_max: u32,
 
-    /// How long an order may wait for its stock and its payment; beyond it, it is cancelled: `timed_out`. Unit: seconds.
-    #[arg(long, env, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    /// How long an order may wait for its stock to be held and its payment to be authorized; beyond it, it is cancelled:
+    /// `timed_out`. Unit: seconds.
+    #[arg(long, env, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub checkout_deadline_s: u32,
 
-    /// How many sagas may be open, of all instances; beyond it no order is placed: 503. An order must be through within
-    /// the time above or it is given up, so no more than the shop gets done in a part of that.
+    /// How many sagas may be open, of all instances; beyond it no order is placed: 503. An order has until
+    /// `CHECKOUT_DEADLINE_S`, so no more than the shop gets done in a part of that.
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub open_sagas_max: u32,
 

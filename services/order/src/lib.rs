@@ -79,7 +79,7 @@ pub(crate) struct App {
     pub(crate) verifier: Verifier,
     pub(crate) committer: Committer,
     pub(crate) settled: Arc<Settled>,
-    /// How long a checkout may take to come to the money.
+    /// How long a checkout may take to reach its pivot.
     pub(crate) checkout_deadline: SignedDuration,
 }
 

@@ -47,7 +47,7 @@ impl Progress {
         Self { loaded: loaded.into_iter().map(|saga| (saga.id(), saga)).collect(), ..Self::default() }
     }
 
-    /// An order was placed: its checkout begins, which is given up unless it has come to the money within `deadline`.
+    /// An order was placed: its checkout begins, which is given up unless it has reached its pivot within `deadline`.
     pub(crate) fn placed(&mut self, event: OrderEvent, token: PaymentToken, deadline: SignedDuration, now: Timestamp) {
         let (saga, moved) =
             AnySaga::checkout(&event, token, deadline, now).expect("placing an order gives the event that says so");

@@ -69,13 +69,13 @@ fn a_log_read_back_gives_the_instance() {
     let (instance, log) = unwound();
     let text = serde_json::to_string(&log).unwrap();
     let log: Vec<LogEntry<No>> = serde_json::from_str(&text).unwrap();
-    assert_eq!(trip().replay(SAGA, to_lisbon(), &log), Ok(instance));
+    assert_eq!(trip().replay(at_s(30), SAGA, to_lisbon(), &log), Ok(instance));
 }
 
 #[test]
 fn a_log_with_a_gap_gives_nothing() {
     let (_, mut log) = unwound();
     log.remove(3);
-    assert_eq!(trip().replay(SAGA, to_lisbon(), &log), Err(Impossible::MissingEntry { seq: 4 }));
-    assert_eq!(trip().replay(SAGA, to_lisbon(), &[]), Err(Impossible::MissingEntry { seq: 1 }));
+    assert_eq!(trip().replay(at_s(30), SAGA, to_lisbon(), &log), Err(Impossible::MissingEntry { seq: 4 }));
+    assert_eq!(trip().replay(at_s(30), SAGA, to_lisbon(), &[]), Err(Impossible::MissingEntry { seq: 1 }));
 }

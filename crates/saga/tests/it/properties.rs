@@ -137,6 +137,6 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(trip().replay(SAGA, to_lisbon(), &life.log), Ok(instance));
+        prop_assert_eq!(trip().replay(at_s(30), SAGA, to_lisbon(), &life.log), Ok(instance));
     }
 }

@@ -349,11 +349,13 @@ fn nothing() -> Transition<Trip> {
 #[test]
 fn a_saga_may_have_a_deadline_of_its_own() {
     for deadline in [3, 300] {
-        let (mut instance, _) = trip().start_until(at_s(deadline), SAGA, to_lisbon(), at_s(0));
+        let (mut instance, began) = trip().start_until(at_s(deadline), SAGA, to_lisbon(), at_s(0));
         let before = trip().advance(&mut instance, Input::Woken, at_s(deadline - 1)).unwrap();
         assert!(before.commands.iter().all(|(id, _)| id.direction == Direction::Do), "before {deadline} s: {before:?}");
         let then = trip().advance(&mut instance, Input::Woken, at_s(deadline)).unwrap();
         assert!(then.commands.iter().all(|(id, _)| id.direction == Direction::Undo), "after {deadline} s: {then:?}");
         assert_eq!(then.commands.len(), 2);
+        let log = [began.log, before.log, then.log].concat();
+        assert_eq!(trip().replay(at_s(deadline), SAGA, to_lisbon(), &log), Ok(instance));
     }
 }

@@ -17,7 +17,7 @@ pub enum DockerError {
     Missing,
     /// Its part `compose` is not there.
     #[error(
-        "docker compose is missing: install the package docker-compose-plugin, or build it as deploy/README.md says"
+        "docker compose is missing: install the package docker-compose-plugin of Docker, or docker-compose of Debian 13"
     )]
     NoCompose,
     /// Nobody listens.

@@ -32,7 +32,7 @@ impl<D: Data> Judge<'_, D> {
             }
         }
         let log: Vec<LogEntry<_>> = self.history.iter().flat_map(|happened| happened.transition.log.clone()).collect();
-        let replayed = self.saga.replay(instance.id, self.data.clone(), &log);
+        let replayed = self.saga.replay(instance.deadline(), instance.id, self.data.clone(), &log);
         self.must_equal("the instance replayed from its log", &replayed.as_ref(), &Ok(instance));
         let (mut again, first) = self.saga.start(instance.id, self.data.clone(), start);
         for Happened { at, input, transition } in &self.history {
