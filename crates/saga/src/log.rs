@@ -1,4 +1,5 @@
-//! What happened to a saga, word for word. The log is complete: replayed, it gives the stored instance.
+//! What happened to a saga, word for word. The log is complete: replayed from the same data and deadline, it gives
+//! the stored instance.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
