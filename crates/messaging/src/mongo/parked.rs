@@ -1,7 +1,8 @@
 //! Parked messages in MongoDB, in collection `parked_message`: see [`crate::parked`].
 //!
 //! Whoever changes something here writes the partition's document of the offsets in the same transaction. Two who do so
-//! at once conflict, and one begins again with what the other has left.
+//! at once conflict, and one begins again with what the other has left. An operator's transaction begins with that: else one
+//! batch after the other would spoil it shortly before its end.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -118,7 +119,7 @@ pub async fn show(db: &Database, topic: &str, key: &str) -> Result<Vec<ParkedMes
 /// Whatever the database says.
 pub async fn replay(db: &Database, topic: &str, key: &str) -> Result<u64> {
     tried_again(async || {
-        let mut tx = Transaction::begin(db).await?;
+        let mut tx = begin(db, topic, key).await?;
         let marked = mark(&mut tx, topic, key, true).await?;
         tx.commit().await?;
         Ok(marked)
@@ -132,6 +133,20 @@ pub async fn replay(db: &Database, topic: &str, key: &str) -> Result<u64> {
 /// As [`replay`].
 pub async fn drop(db: &Database, topic: &str, key: &str, all: bool) -> Result<Dropped> {
     tried_again(async || try_to_drop(db, topic, key, all).await).await
+}
+
+/// A transaction that has written the partition of the messages of `key`. From then on a batch conflicts with it, and not it
+/// with a batch.
+async fn begin(db: &Database, topic: &str, key: &str) -> Result<Transaction> {
+    let of_key = doc! { "topic": topic, "key": key };
+    // Outside, because the first statement decides what the others see. A key keeps its partition.
+    let first = db.collection::<Stored>(PARKED).find_one(of_key).await?;
+    let mut tx = Transaction::begin(db).await?;
+    if let Some(first) = first {
+        let (session, db) = tx.parts();
+        touch(session, db, topic, first.partition, doc! {}).await?;
+    }
+    Ok(tx)
 }
 
 /// Batches that are taken in right now conflict with an operator.
@@ -148,7 +163,7 @@ async fn tried_again<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
 }
 
 async fn try_to_drop(db: &Database, topic: &str, key: &str, all: bool) -> Result<Dropped> {
-    let mut tx = Transaction::begin(db).await?;
+    let mut tx = begin(db, topic, key).await?;
     let messages = of_key(&mut tx, topic, key).await?;
     let dropped = if all { messages.as_slice() } else { &messages[..messages.len().min(1)] };
     let partitions: BTreeSet<i32> = dropped.iter().map(|message| message.partition).collect();
@@ -171,10 +186,6 @@ async fn of_key(tx: &mut Transaction, topic: &str, key: &str) -> Result<Vec<Stor
 
 async fn mark(tx: &mut Transaction, topic: &str, key: &str, replay: bool) -> Result<u64> {
     let messages = of_key(tx, topic, key).await?;
-    for partition in messages.iter().map(|message| message.partition).collect::<BTreeSet<_>>() {
-        let (session, db) = tx.parts();
-        touch(session, db, topic, partition, doc! {}).await?;
-    }
     let marks: Vec<Statement> = messages
         .iter()
         .map(|message| Statement::new(doc! { "_id": message.id }, doc! { "$set": { "replay": replay } }))
@@ -219,7 +230,7 @@ pub(super) async fn marked(db: &Database, partitions: &[(String, i32)]) -> Resul
 
 /// See [`Offsets::unmark`](crate::Offsets::unmark).
 pub(super) async fn unmark(db: &Database, message: &ParkedMessage, reason: &str) -> std::result::Result<(), BoxError> {
-    let mut tx = Transaction::begin(db).await?;
+    let mut tx = begin(db, &message.topic, &message.key).await?;
     mark(&mut tx, &message.topic, &message.key, false).await?;
     let reason = doc! { "$set": { "reason": parked::said(reason) } };
     tx.update(PARKED, &[Statement::new(doc! { "_id": bson::Uuid::from(message.id) }, reason)]).await?;
