@@ -1,7 +1,7 @@
 //! Where Kafka is, and the topics there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -37,6 +37,10 @@ pub struct Broker {
     /// Put before the name of every topic, so that several installations can share one broker. May be empty.
     pub prefix: String,
 }
+
+/// Where partitions end, as far as all replicas have come: the offset of the next message, by topic (without its prefix) and
+/// partition.
+pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
 
 /// A topic as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,17 +151,14 @@ impl Broker {
     }
 
     /// Where each partition of `topics` ends. Topics that are missing are missing in the answer.
-    pub(crate) async fn ends_of(
-        &self,
-        topics: Vec<String>,
-    ) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, KafkaError> {
+    pub(crate) async fn ends_of(&self, topics: BTreeSet<String>) -> Result<Ends, KafkaError> {
         let admin: AdminClient<Quiet> = self.client_config().create_with_context(Quiet)?;
         let broker = self.clone();
         let ask = move || {
             let client = admin.inner();
             // Of all topics: one that is asked for by name is looked for until it is found.
             let metadata = client.fetch_metadata(None, REQUEST_TIMEOUT)?;
-            let mut ends = BTreeMap::new();
+            let mut ends = Ends::new();
             for topic in topics {
                 let full_name = broker.full_name(&topic);
                 let Some(seen) = metadata.topics().iter().find(|seen| seen.name() == full_name) else { continue };

@@ -5,12 +5,12 @@
 //! sends all messages again that its outbox still has, each with the number of the generation, and whoever reads a
 //! higher number than it knows begins to read the partition anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::error::KafkaError;
 use serde::{Deserialize, Serialize};
 
-use crate::Broker;
+use crate::{Broker, TopicSpec, broker::Ends};
 
 /// The first generation of a relay.
 pub(crate) const FIRST: i64 = 1;
@@ -60,12 +60,23 @@ impl Acknowledged {
         if self.0.is_empty() {
             return Ok(None);
         }
-        let ends = broker.ends_of(self.0.keys().cloned().collect()).await?;
+        Ok(self.loss_at(&self.ends(broker, &[]).await?))
+    }
+
+    /// Where the partitions of `topics` end, and those of all that have acknowledged something. Of a topic that is missing there
+    /// is nothing.
+    pub(crate) async fn ends(&self, broker: &Broker, topics: &[TopicSpec]) -> Result<Ends, KafkaError> {
+        let topics: BTreeSet<_> = topics.iter().map(|topic| &topic.name).chain(self.0.keys()).cloned().collect();
+        broker.ends_of(topics).await
+    }
+
+    /// What is lost, if the partitions end there.
+    pub(crate) fn loss_at(&self, ends: &Ends) -> Option<Loss> {
         let mut known = self.0.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |one| (topic, one)));
-        Ok(known.find_map(|(topic, (partition, offset))| {
+        known.find_map(|(topic, (partition, offset))| {
             let end = ends.get(topic).and_then(|partitions| partitions.get(partition)).copied().unwrap_or(0);
             (end <= *offset).then(|| Loss { topic: topic.clone(), partition: *partition, offset: *offset, end })
-        }))
+        })
     }
 }
 

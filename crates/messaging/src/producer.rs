@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::headers::headers;
 use crate::{
     Broker,
-    broker::{self, Complaint},
+    broker::{self, Complaint, Ends},
     generation::{Acknowledged, FIRST, Loss},
 };
 
@@ -56,6 +56,19 @@ pub enum DeliveryError {
     /// A message was written where one had been before: a new generation must begin.
     #[error(transparent)]
     Loss(#[from] Loss),
+    /// The broker has taken a message for one that stood there before this producer began, and has not written it; or the
+    /// topic was made anew since.
+    #[error("{topic}/{partition} ended at {end}, and {offset} is said to be of a message since")]
+    Mistaken {
+        /// The topic, without its prefix.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where it ended when the producer began.
+        end: i64,
+        /// Where the broker says the message is.
+        offset: i64,
+    },
     /// The broker or the client says so.
     #[error("a message could not be delivered")]
     Kafka(#[from] KafkaError),
@@ -82,23 +95,32 @@ pub struct Producer {
 pub struct Delivery(oneshot::Receiver<Result<(), DeliveryError>>);
 
 impl Producer {
-    /// A producer whose messages come from `source`, the name of the service, and are of its first generation.
+    /// A producer whose messages come from `source`, the name of the service, and are of its first generation. What a broker
+    /// takes for another's it does not notice.
     ///
     /// # Errors
     /// If the settings are refused; the broker need not be there.
     pub fn new(broker: &Broker, source: &str) -> Result<Self, KafkaError> {
-        Self::of_generation(broker, source, FIRST, Acknowledged::default())
+        Self::of_generation(broker, source, FIRST, Acknowledged::default(), Ends::new())
     }
 
-    /// The same of a later generation, whose partitions have `acknowledged` so much.
+    /// The same of a relay's `generation`, in which the partitions have `acknowledged` so much; they end at `begun`.
+    ///
+    /// A broker that has lost its data numbers its producers from the beginning, so this one may get the number of one that has
+    /// written to that broker, be it this relay's last. Then what it sends first to a partition is refused, as out of sequence,
+    /// unless it is as many messages as the other sent there first: those it is taken for, acknowledged and thrown away. The
+    /// answer names the place of the other's messages, which lies before `begun`; only one that all replicas did not have yet
+    /// when that was asked would lie behind. Source: Kafka's `ProducerStateEntry.findDuplicateBatch`.
     pub(crate) fn of_generation(
         broker: &Broker,
         source: &str,
         generation: i64,
         acknowledged: Acknowledged,
+        begun: Ends,
     ) -> Result<Self, KafkaError> {
         let context = Context {
             prefix: broker.prefix.clone(),
+            begun,
             acknowledged: Mutex::new(acknowledged),
             space: Notify::new(),
             complaint: Complaint::default(),
@@ -219,6 +241,8 @@ impl Outstanding {
 /// What the producer's thread calls.
 struct Context {
     prefix: String,
+    /// Where the partitions ended before anything was sent.
+    begun: Ends,
     acknowledged: Mutex<Acknowledged>,
     space: Notify,
     complaint: Complaint,
@@ -237,10 +261,16 @@ impl ClientContext for Context {
 }
 
 impl Context {
-    fn note(&self, message: &BorrowedMessage<'_>) -> Result<(), Loss> {
+    fn note(&self, message: &BorrowedMessage<'_>) -> Result<(), DeliveryError> {
         let topic = message.topic().strip_prefix(&self.prefix).unwrap_or(message.topic());
+        let (partition, offset) = (message.partition(), message.offset());
         let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-        acknowledged.note(topic, message.partition(), message.offset())
+        acknowledged.note(topic, partition, offset)?;
+        let end = self.begun.get(topic).and_then(|partitions| partitions.get(&partition)).copied().unwrap_or(0);
+        if (0..end).contains(&offset) {
+            return Err(DeliveryError::Mistaken { topic: topic.to_owned(), partition, end, offset });
+        }
+        Ok(())
     }
 }
 
@@ -249,7 +279,7 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
         let written = match result {
-            Ok(message) => self.note(message).map_err(DeliveryError::from),
+            Ok(message) => self.note(message),
             Err((error, _)) => Err(error.clone().into()),
         };
         match written {

@@ -37,9 +37,13 @@ impl TestKafka {
         self.server.brokers()
     }
 
-    /// Kills it, removes its data and starts it again where it was.
-    pub async fn lose_all(&mut self) {
+    /// Kills it.
+    pub async fn kill(&self) {
         self.server.process().stop().await;
+    }
+
+    /// Once it is killed: removes its data and starts it again where it was.
+    pub async fn start_without_data(&mut self) {
         std::fs::remove_dir_all(&self.config.data).expect("the folder of a dead broker can be removed");
         self.server = launch(&self.config).await;
     }

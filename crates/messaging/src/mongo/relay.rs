@@ -110,7 +110,7 @@ impl From<DeliveryError> for Interruption {
     fn from(error: DeliveryError) -> Self {
         match error {
             DeliveryError::Loss(loss) => Self::Loss(loss),
-            DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
+            DeliveryError::Mistaken { .. } | DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
         }
     }
 }
@@ -210,10 +210,11 @@ impl Relay<'_> {
     async fn stream(&self, standing: Standing) -> Result<Infallible, Interruption> {
         let Standing { token, generation, acknowledged } = standing;
         self.broker.ensure_topics(self.topics).await?;
-        if let Some(loss) = acknowledged.loss(&self.broker).await? {
+        let ends = acknowledged.ends(&self.broker, self.topics).await?;
+        if let Some(loss) = acknowledged.loss_at(&ends) {
             return Err(Interruption::Loss(loss));
         }
-        let mut producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged)?;
+        let mut producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged, ends)?;
         let (mut rescan, begin, mut rescanned) = self.beginning(token).await?;
         let mut changes = Changes::open(&self.db, begin).await?;
         let mut in_flight = FuturesOrdered::new();

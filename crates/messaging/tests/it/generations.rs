@@ -19,8 +19,10 @@ use rdkafka::{
 };
 use testkit::TestKafka;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::{
+    mistaking::lose_all_while_another_writes,
     relaying::KEYS,
     support::{Bench, TOPIC, Take, With, commit, eventually, spec, take},
 };
@@ -148,7 +150,8 @@ async fn a_broker_that_lost_its_data_costs_no_message() {
     consumer.stop().await;
     // Confirmed, and read by nobody.
     settle(&bench, 2).await;
-    kafka.lose_all().await;
+    kafka.kill().await;
+    kafka.start_without_data().await;
     let consumer = bench.consumer(Take(bench.db.clone()));
     assert_effects(&bench, 2).await;
     commit(&bench.db, &KEYS, 3).await;
@@ -156,6 +159,32 @@ async fn a_broker_that_lost_its_data_costs_no_message() {
     assert_eq!((bench.ask(GENERATION).await, bench.ask(READ).await), (2, 2));
     relay.stop().await;
     consumer.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_taken_for_that_of_another_producer_is_sent_again() {
+    begin_with_the_number_of_another("taken for the one message of the other", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_refused_for_what_another_has_written_costs_no_message() {
+    begin_with_the_number_of_another("out of sequence behind those of the other", 2).await;
+}
+
+/// A relay's first producer has the number of another, which has written so many messages.
+async fn begin_with_the_number_of_another(how: &str, written: usize) {
+    let mut kafka = TestKafka::new(&format!("kafka-counts-anew-{written}")).await;
+    let bench = Bench::of(testkit::postgres().await, &kafka.brokers()).await;
+    lose_all_while_another_writes(&mut kafka, &bench.broker, &spec(), "a", written).await;
+    commit(&bench.db, &["a"], 1).await;
+    let id: Uuid = sqlx::query_scalar("select id from outbox").fetch_one(&bench.db).await.unwrap();
+    let relay = bench.relay();
+    let ours = bench.log_end().await;
+    eventually("all is confirmed", async || bench.known().await >= ours).await;
+    assert!(bench.topic().iter().any(|(_, there)| *there == id), "{how}: what is confirmed is there");
+    assert_eq!(bench.metric("messaging_delivery_errors_total"), Some(1.0), "{how}");
+    relay.stop().await;
     bench.finish().await;
 }
 

@@ -10,6 +10,8 @@ mod letters;
 mod losing;
 mod measure;
 mod metrics;
+#[path = "../shared/mistaking.rs"]
+mod mistaking;
 mod parking;
 mod pruning;
 mod relaying;

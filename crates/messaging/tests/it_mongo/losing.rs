@@ -2,17 +2,20 @@
 
 use bson::{Document, doc};
 use futures::StreamExt as _;
-use messaging::{Outgoing, mongo::Transaction};
+use messaging::{Broker, Outgoing, mongo::Transaction};
 use mongodb::{Database, options::ReturnDocument};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
 };
+use testkit::TestKafka;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    metrics::{metric, recorded},
+    mistaking::lose_all_while_another_writes,
     relay::{Running, position, relays},
     support::{Arrivals, TOPIC, broker, commit, database, eventually, message, spec},
 };
@@ -66,6 +69,23 @@ async fn without_its_token_the_relay_sends_all_again_and_then_goes_on() {
         }
         relay.stop().await;
     }
+}
+
+/// See the same of PostgreSQL's relay.
+#[tokio::test]
+async fn a_message_that_is_taken_for_that_of_another_producer_is_sent_again() {
+    recorded();
+    let mut kafka = TestKafka::new("kafka-counts-anew").await;
+    let (db, broker) = (database().await, Broker { brokers: kafka.brokers(), prefix: String::new() });
+    lose_all_while_another_writes(&mut kafka, &broker, &spec(), "a", 1).await;
+    let put = [message("a")];
+    commit(&db, &put).await;
+    let mut arrivals = Arrivals::of(&broker);
+    let relay = Running::start(&db, &broker);
+    arrivals.wait_for(&put).await;
+    let errors = format!("messaging_delivery_errors_total{{source=\"{}\"}}", db.name());
+    assert_eq!(metric(&errors), Some(1.0), "it was taken for the other's");
+    relay.stop().await;
 }
 
 /// A token like one that the log has forgotten: that of a real event, but of an earlier message id. Of a later one nobody

@@ -5,6 +5,8 @@
 mod inbox;
 mod losing;
 mod metrics;
+#[path = "../shared/mistaking.rs"]
+mod mistaking;
 mod outbox;
 mod parking;
 mod pruning;

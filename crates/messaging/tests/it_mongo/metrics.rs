@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// What is measured in this process, from the first call on.
-fn recorded() -> &'static PrometheusHandle {
+pub(crate) fn recorded() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
 }
 
 /// The value of `series`, name and labels.
-fn metric(series: &str) -> Option<f64> {
+pub(crate) fn metric(series: &str) -> Option<f64> {
     let text = recorded().render();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map(|value| value.parse().unwrap())

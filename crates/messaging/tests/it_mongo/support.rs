@@ -97,7 +97,7 @@ impl Arrivals {
     pub(crate) fn of(broker: &Broker) -> Self {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &broker.brokers)
-            .set("group.id", &broker.prefix)
+            .set("group.id", format!("reads all {}", broker.prefix))
             .set("enable.auto.commit", "false")
             .set("fetch.wait.max.ms", "10")
             .create()

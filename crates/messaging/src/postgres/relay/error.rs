@@ -36,7 +36,7 @@ impl From<DeliveryError> for StreamError {
     fn from(error: DeliveryError) -> Self {
         match error {
             DeliveryError::Loss(loss) => Self::Loss(loss),
-            DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
+            DeliveryError::Mistaken { .. } | DeliveryError::Kafka(_) | DeliveryError::Gone => Self::Delivery(error),
         }
     }
 }

@@ -107,12 +107,13 @@ async fn begin(
     // Now the slot is ours, and ours alone.
     let standing = slot::standing(pool, &config.slot).await?;
     broker.ensure_topics(&config.topics).await?;
-    if let Some(loss) = standing.known.acknowledged.loss(broker).await? {
+    let ends = standing.known.acknowledged.ends(broker, &config.topics).await?;
+    if let Some(loss) = standing.known.acknowledged.loss_at(&ends) {
         begin_generation(pool, config, standing.known.generation, &loss).await?;
         return Err(StreamError::Loss(loss));
     }
     let Known { generation, acknowledged, .. } = standing.known.clone();
-    let producer = Producer::of_generation(broker, &config.source, generation, acknowledged)?;
+    let producer = Producer::of_generation(broker, &config.source, generation, acknowledged, ends)?;
     let begin = standing.has_a_gap().then_some(standing.confirmed);
     Ok(Stream {
         slot: config.slot.clone(),
