@@ -24,7 +24,7 @@ struct Load {
     after: Duration,
 }
 
-const OFTEN: Load = Load { per_second: 60, before: Duration::from_secs(3), after: Duration::from_secs(5) };
+const OFTEN: Load = Load { per_second: 60, before: Duration::from_secs(1), after: Duration::from_secs(5) };
 const WHOLE: Load = Load { per_second: 200, before: Duration::from_secs(10), after: Duration::from_secs(20) };
 
 /// Orders keep coming; a victim dies, with many sagas open. Every order that was accepted ends as it must, whatever was
