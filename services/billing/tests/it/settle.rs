@@ -130,25 +130,19 @@ async fn slow_calls_make_room_for_others() {
 
 #[tokio::test]
 async fn what_is_called_again_takes_no_room_from_first_calls() {
-    // There is room for one first call, and the slow ones of two are called again and again.
-    let call_timeout = Duration::from_millis(300);
-    let pace = Pace { first: 1, prompt: Duration::from_millis(20), again: 2, call_timeout, ..HANDED_OVER_ONLY };
-    let bench = Bench::with_calls_of(PATIENCE, pace).await;
-    let slow: Vec<Order> = (0..2).map(|_| Order::with("tok_slow_300s")).collect();
-    bench.send(&slow.iter().map(Order::authorize).collect::<Vec<_>>()).await.unwrap();
-    let tries = "select coalesce(min(tries), 0)::bigint from intent";
-    bench.poll(async || (bench.count(tries).await >= 3).then_some(())).await;
-    let mut waited = Vec::new();
-    while bench.count(tries).await < 5 {
-        let quick = Order::with("tok_ok");
-        let begun = std::time::Instant::now();
-        bench.send(&[quick.authorize()]).await.unwrap();
-        bench.answered(waited.len() + 1).await;
-        waited.push(begun.elapsed());
-    }
-    waited.sort();
-    assert!(waited.len() > 10, "only {waited:?} while the slow ones were called again");
-    assert!(waited[waited.len() / 2] < call_timeout / 2, "the others wait for what is slow: {waited:?}");
+    // There is room for one of each, and none makes room for being slow.
+    let bench = Bench::start(Pace { first: 1, again: 1, ..WATCHFUL }).await;
+    let (unclear, quick) = (Order::with("tok_ok"), Order::with("tok_ok"));
+    let key = unclear.key(Operation::Authorize);
+    bench.provider.is(Mood::Silent);
+    bench.send(&[unclear.authorize()]).await.unwrap();
+    bench.poll(async || (bench.provider.executed(&key) > 0).then_some(())).await;
+    bench.provider.is(Mood::Holds(key.clone()));
+    bench.poll(async || (bench.provider.held() > 0).then_some(())).await;
+    bench.send(&[quick.authorize()]).await.unwrap();
+    let answers = bench.answered(1).await;
+    assert_eq!(answers[0].key(), quick.id.to_string());
+    assert_eq!(bench.provider.held(), 1, "the other is under way all the time");
 }
 
 #[tokio::test]

@@ -79,6 +79,11 @@ impl Watched {
         keys
     }
 
+    /// How many answers are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.mood.receiver_count()
+    }
+
     pub(crate) fn is(&self, mood: Mood) {
         self.mood.send_replace(mood);
     }
