@@ -119,7 +119,7 @@ pub async fn show(db: &Database, topic: &str, key: &str) -> Result<Vec<ParkedMes
 /// Whatever the database says.
 pub async fn replay(db: &Database, topic: &str, key: &str) -> Result<u64> {
     tried_again(async || {
-        let mut tx = begin(db, topic, key).await?;
+        let Some(mut tx) = begin(db, topic, key).await? else { return Ok(0) };
         let marked = mark(&mut tx, topic, key, true).await?;
         tx.commit().await?;
         Ok(marked)
@@ -135,18 +135,16 @@ pub async fn drop(db: &Database, topic: &str, key: &str, all: bool) -> Result<Dr
     tried_again(async || try_to_drop(db, topic, key, all).await).await
 }
 
-/// A transaction that has written the partition of the messages of `key`. From then on a batch conflicts with it, and not it
-/// with a batch.
-async fn begin(db: &Database, topic: &str, key: &str) -> Result<Transaction> {
+/// A transaction that has written the partition of the messages of `key`, if there are any. From then on a batch conflicts with
+/// it, and not it with a batch.
+async fn begin(db: &Database, topic: &str, key: &str) -> Result<Option<Transaction>> {
     let of_key = doc! { "topic": topic, "key": key };
     // Outside, because the first statement decides what the others see. A key keeps its partition.
-    let first = db.collection::<Stored>(PARKED).find_one(of_key).await?;
+    let Some(first) = db.collection::<Stored>(PARKED).find_one(of_key).await? else { return Ok(None) };
     let mut tx = Transaction::begin(db).await?;
-    if let Some(first) = first {
-        let (session, db) = tx.parts();
-        touch(session, db, topic, first.partition, doc! {}).await?;
-    }
-    Ok(tx)
+    let (session, db) = tx.parts();
+    touch(session, db, topic, first.partition, doc! {}).await?;
+    Ok(Some(tx))
 }
 
 /// Batches that are taken in right now conflict with an operator.
@@ -163,7 +161,7 @@ async fn tried_again<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
 }
 
 async fn try_to_drop(db: &Database, topic: &str, key: &str, all: bool) -> Result<Dropped> {
-    let mut tx = begin(db, topic, key).await?;
+    let Some(mut tx) = begin(db, topic, key).await? else { return Ok(Dropped { messages: Vec::new(), left: 0 }) };
     let messages = of_key(&mut tx, topic, key).await?;
     let dropped = if all { messages.as_slice() } else { &messages[..messages.len().min(1)] };
     let partitions: BTreeSet<i32> = dropped.iter().map(|message| message.partition).collect();
@@ -230,7 +228,7 @@ pub(super) async fn marked(db: &Database, partitions: &[(String, i32)]) -> Resul
 
 /// See [`Offsets::unmark`](crate::Offsets::unmark).
 pub(super) async fn unmark(db: &Database, message: &ParkedMessage, reason: &str) -> std::result::Result<(), BoxError> {
-    let mut tx = begin(db, &message.topic, &message.key).await?;
+    let Some(mut tx) = begin(db, &message.topic, &message.key).await? else { return Ok(()) };
     mark(&mut tx, &message.topic, &message.key, false).await?;
     let reason = doc! { "$set": { "reason": parked::said(reason) } };
     tx.update(PARKED, &[Statement::new(doc! { "_id": bson::Uuid::from(message.id) }, reason)]).await?;
