@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use axum::http::StatusCode;
 use contracts::OrderId;
 use messaging::HandleError;
 use mongodb::{
@@ -21,6 +22,10 @@ use crate::world::{Feed, World, hold, release};
 const BATCHES: usize = 25;
 const ORDERS_PER_BATCH: usize = 8;
 const PIECES: u32 = 250;
+/// How often what has met conflicts for 5 s, on a slow machine, is tried again.
+const AGAIN_MAX: usize = 5;
+/// How MongoDB calls it.
+const WRITE_CONFLICT: &str = "WriteConflict";
 
 /// Two writers, one hot SKU, 400 orders for 250 pieces: 250 are held, 150 refused, no answer is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -66,8 +71,7 @@ async fn receipts_and_commands_do_not_lose_each_others_sums() {
     let receipts = async {
         for wave in 0..10 {
             let keys: Vec<String> = (0..5).map(|number| format!("{wave}-{number}")).collect();
-            let booked = futures::future::join_all(keys.iter().map(|key| world.receipt("HOT", key, 2))).await;
-            assert!(booked.iter().all(|(status, _)| status.as_u16() == 201), "{booked:?}");
+            futures::future::join_all(keys.iter().map(|key| come_in(&world, key))).await;
         }
     };
     tokio::join!(feed_all(&mut feed), receipts);
@@ -75,20 +79,35 @@ async fn receipts_and_commands_do_not_lose_each_others_sums() {
     assert_eq!(world.count("receipt").await, 51);
 }
 
+/// As a client does: what is turned away for now is sent again with its key, a few times.
+async fn come_in(world: &World, key: &str) {
+    for _ in 0..AGAIN_MAX {
+        let (status, booked) = world.receipt("HOT", key, 2).await;
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            return assert_eq!(status, StatusCode::CREATED, "{booked}");
+        }
+    }
+    panic!("{key} is turned away again and again");
+}
+
 async fn feed_all(feed: &mut Feed) {
-    let mut seen = HashSet::new();
+    let (mut seen, mut again) = (HashSet::new(), 0);
     for _ in 0..BATCHES {
         let orders: Vec<OrderId> = (0..ORDERS_PER_BATCH).map(|_| OrderId::mint()).collect();
         seen.extend(orders.iter().copied());
         let batch: Vec<_> = orders.iter().map(|order| hold(*order, &[("HOT", 1)])).collect();
-        feed.feed(&batch).await.unwrap();
+        // As a consumer does.
+        while let Err(error) = feed.feed(&batch).await {
+            let conflict = matches!(&error, HandleError::Ours(ours) if format!("{ours:?}").contains(WRITE_CONFLICT));
+            again += 1;
+            assert!(conflict && again <= AGAIN_MAX, "{again} times: {error:?}");
+        }
     }
     assert_eq!(seen.len(), BATCHES * ORDERS_PER_BATCH);
 }
 
 /// A client of its own, as another process has; it counts the write conflicts it meets.
 async fn client(world: &World, conflicts: &Arc<AtomicU32>) -> Client {
-    const WRITE_CONFLICT: &str = "WriteConflict";
     let conflicts = conflicts.clone();
     let mut options = ClientOptions::parse(&world.url).await.unwrap();
     options.command_event_handler = Some(EventHandler::callback(move |event| {
