@@ -1,28 +1,27 @@
 //! Sends what a relay has read: in order, and with one completion per batch.
 
+mod delivery;
+mod first;
 mod headers;
+mod queue;
 
 use std::{
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::{Context as TaskContext, Poll},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rdkafka::{
     ClientContext, Message as _,
     config::RDKafkaLogLevel,
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
     message::{BorrowedMessage, DeliveryResult},
-    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig},
+    producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig},
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
-use self::headers::headers;
+pub use self::delivery::Delivery;
+use self::{delivery::Outstanding, first::Untouched, queue::Queue};
 use crate::{
     Broker,
     broker::{self, Complaint, Ends},
@@ -32,7 +31,6 @@ use crate::{
 /// How long one poll lasts, and so the end of a producer at most. The client's binding does not sleep through the last
 /// millisecond of a poll, it spins: its own thread, which polls ten times a second, did that ten times as often.
 const POLL: Duration = Duration::from_secs(1);
-
 /// A row of an outbox as a relay reads it from the database's log: an [`Outgoing`](crate::Outgoing) that is committed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
@@ -82,21 +80,13 @@ pub enum DeliveryError {
 /// Dropping it throws away what is still queued; it never sends that late.
 pub struct Producer {
     inner: Arc<BaseProducer<Context>>,
-    /// Ends the thread that polls.
-    ended: Arc<AtomicBool>,
-    prefix: String,
+    batches: mpsc::UnboundedSender<(Vec<Committed>, Arc<Outstanding>)>,
     source: String,
-    generation: String,
 }
-
-/// Done when the broker has all messages of one batch.
-#[derive(Debug)]
-#[must_use = "a batch is sent when its delivery says so, not before"]
-pub struct Delivery(oneshot::Receiver<Result<(), DeliveryError>>);
 
 impl Producer {
     /// A producer whose messages come from `source`, the name of the service, and are of its first generation. What a broker
-    /// takes for another's it does not notice.
+    /// takes for another's it does not notice. To be made within a Tokio runtime.
     ///
     /// # Errors
     /// If the settings are refused; the broker need not be there.
@@ -118,7 +108,9 @@ impl Producer {
         acknowledged: Acknowledged,
         begun: Ends,
     ) -> Result<Self, KafkaError> {
+        let untouched = Untouched::new(&begun);
         let context = Context {
+            open: Mutex::new(true),
             prefix: broker.prefix.clone(),
             begun,
             acknowledged: Mutex::new(acknowledged),
@@ -140,51 +132,34 @@ impl Producer {
             // A topic that vanishes is a failed delivery soon, and made anew by the relay.
             .set("topic.metadata.propagation.max.ms", "5000")
             .create_with_context(context)?;
-        let (inner, ended) = (Arc::new(inner), Arc::new(AtomicBool::new(false)));
-        let (polled, until) = (Arc::clone(&inner), Arc::clone(&ended));
+        let inner = Arc::new(inner);
+        let polled = Arc::clone(&inner);
         // Drops the last of it, too, which waits for the client's own threads, as an async caller should not.
         std::thread::Builder::new()
             .name("producer".to_owned())
-            .spawn(move || poll(&polled, &until))
+            .spawn(move || poll(&polled))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        let (prefix, source) = (broker.prefix.clone(), source.to_owned());
-        Ok(Self { inner, ended, prefix, source, generation: generation.to_string() })
+        let queue = Queue::new(Arc::clone(&inner), source, generation);
+        let (batches, handed_over) = mpsc::unbounded_channel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "whenever it ends, it fails the batches that it leaves, and the relay hears of it"
+        )]
+        tokio::spawn(queue.fill(handed_over, untouched));
+        Ok(Self { inner, batches, source: source.to_owned() })
     }
 
-    /// Queues `messages` behind all earlier ones, waiting while the queue is full.
+    /// Has `messages` written behind all earlier ones, without waiting for that. Those that may be on their way at a time are for
+    /// the caller to limit.
     ///
-    /// # Errors
-    /// [`DeliveryError`] if a message cannot be queued: it is too large, or an earlier one has failed.
-    pub async fn send(&mut self, messages: Vec<Committed>) -> Result<Delivery, DeliveryError> {
-        let (done, delivery) = oneshot::channel();
-        let batch = Arc::new(Outstanding { left: AtomicUsize::new(messages.len()), done: Mutex::new(Some(done)) });
-        if messages.is_empty() {
-            batch.finish(Ok(()));
-        }
-        let inner = &self.inner;
-        let mut topic = String::new();
-        for message in &messages {
-            topic.clear();
-            topic.push_str(&self.prefix);
-            topic.push_str(&message.topic);
-            let mut record = BaseRecord::with_opaque_to(&topic, Arc::clone(&batch))
-                .key(message.key.as_str())
-                .payload(message.payload.as_str())
-                .headers(headers(&self.source, &self.generation, message));
-            loop {
-                // Asked for before trying, so that space made in between is not missed.
-                let space = inner.context().space.notified();
-                match inner.send(record) {
-                    Ok(()) => break,
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                        record = refused;
-                        space.await;
-                    }
-                    Err((error, _)) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(Delivery(delivery))
+    /// Of a relay's producer, the first to a partition that held something goes alone, and what comes behind it there when it is
+    /// written: it may be taken for another's, and they must not be there before it. The delivery fails if a message is too
+    /// large, or an earlier one has failed.
+    pub fn send(&self, messages: Vec<Committed>) -> Delivery {
+        let (batch, delivery) = Outstanding::of(messages.len());
+        // Refused only if an earlier one has failed; the delivery then says that the producer is gone.
+        self.batches.send((messages, batch)).ok();
+        delivery
     }
 
     /// What the partitions have acknowledged.
@@ -196,14 +171,14 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
+        *self.inner.context().open.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.inner.purge(PurgeConfig::default().queue().inflight());
     }
 }
 
-/// Tells the batches what became of their messages, until `ended`.
-fn poll(inner: &BaseProducer<Context>, ended: &AtomicBool) {
-    while !ended.load(Ordering::Acquire) {
+/// Tells the batches what became of their messages, until nobody else has the producer.
+fn poll(inner: &Arc<BaseProducer<Context>>) {
+    while Arc::strong_count(inner) > 1 {
         inner.poll(POLL);
     }
 }
@@ -214,32 +189,10 @@ impl std::fmt::Debug for Producer {
     }
 }
 
-impl Future for Delivery {
-    type Output = Result<(), DeliveryError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(DeliveryError::Gone)))
-    }
-}
-
-/// One batch on its way: counted down by the producer's own thread, which wakes the relay once.
-#[derive(Debug)]
-struct Outstanding {
-    left: AtomicUsize,
-    done: Mutex<Option<oneshot::Sender<Result<(), DeliveryError>>>>,
-}
-
-impl Outstanding {
-    fn finish(&self, result: Result<(), DeliveryError>) {
-        if let Some(done) = self.done.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody waits any more when the relay has given up.
-            done.send(result).ok();
-        }
-    }
-}
-
 /// What the producer's thread calls.
 struct Context {
+    /// Whether messages may be queued; not once the producer is dropped.
+    open: Mutex<bool>,
     prefix: String,
     /// Where the partitions ended before anything was sent.
     begun: Ends,
@@ -283,8 +236,7 @@ impl ProducerContext for Context {
             Err((error, _)) => Err(error.clone().into()),
         };
         match written {
-            Ok(()) if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 => batch.finish(Ok(())),
-            Ok(()) => {}
+            Ok(()) => batch.written(1),
             Err(error) => batch.finish(Err(error)),
         }
         self.space.notify_one();
@@ -297,6 +249,7 @@ mod tests {
     use rdkafka::{
         Offset, TopicPartitionList,
         consumer::{BaseConsumer, Consumer as _},
+        error::RDKafkaErrorCode,
         mocking::MockCluster,
         types::{RDKafkaApiKey, RDKafkaRespErr},
     };
@@ -321,9 +274,10 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_the_producer_throws_away_what_is_queued() {
-        let mut producer = producer();
-        assert!(producer.send(vec![]).await.unwrap().await.is_ok());
-        let mut delivery = producer.send(vec![committed("1"), committed("2")]).await.unwrap();
+        let producer = producer();
+        assert!(producer.send(vec![]).await.is_ok());
+        let mut delivery = producer.send(vec![committed("1"), committed("2")]);
+        all_is_queued().await;
         assert!((&mut delivery).now_or_never().is_none());
         drop(producer);
         let error = tokio::time::timeout(Duration::from_secs(10), delivery).await.unwrap().unwrap_err();
@@ -332,9 +286,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_too_large_is_refused_at_once() {
-        let refused = producer().send(vec![committed(&"x".repeat(2_000_000))]).await;
-        assert!(matches!(refused, Err(DeliveryError::Kafka(_))));
+    async fn behind_a_message_too_large_nothing_is_sent() {
+        let producer = producer();
+        let refused = producer.send(vec![committed(&"x".repeat(2_000_000))]);
+        let behind = producer.send(vec![committed("1")]);
+        assert!(matches!(refused.await, Err(DeliveryError::Kafka(_))));
+        assert!(matches!(behind.await, Err(DeliveryError::Gone)));
     }
 
     /// A broker whose partition is not quite ready refuses the first request and takes the second. It keeps no sequence
@@ -345,13 +302,13 @@ mod tests {
         cluster.create_topic("test.t", 1, 1).unwrap();
         cluster.broker_round_trip_time(-1, Duration::from_millis(200)).unwrap();
         let broker = Broker { brokers: cluster.bootstrap_servers(), prefix: "test.".into() };
-        let mut producer = Producer::new(&broker, "order").unwrap();
-        producer.send(vec![committed("0")]).await.unwrap().await.unwrap();
+        let producer = Producer::new(&broker, "order").unwrap();
+        producer.send(vec![committed("0")]).await.unwrap();
         let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
         cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
         let mut deliveries = Vec::new();
         for payload in ["1", "2", "3", "4", "5", "6"] {
-            deliveries.push(producer.send(vec![committed(payload)]).await.unwrap());
+            deliveries.push(producer.send(vec![committed(payload)]));
             // Less than a round trip: while the first is on its way, the others come.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -359,6 +316,57 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(20), delivery).await.unwrap().unwrap();
         }
         assert_eq!(written(&broker, 7), ["0", "1", "2", "3", "4", "5", "6"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_written_to_the_partition_that_is_computed() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("test.t", 8, 1).unwrap();
+        let broker = Broker { brokers: cluster.bootstrap_servers(), prefix: "test.".into() };
+        let producer = Producer::new(&broker, "order").unwrap();
+        let mut before = Vec::new();
+        for key in (0..40).map(|number| format!("key {number}")).chain([String::new()]) {
+            producer.send(vec![Committed { key: key.clone(), ..committed("1") }]).await.unwrap();
+            let after: Vec<(String, i32, i64)> = producer.acknowledged().into();
+            let written = after.iter().find(|there| !before.contains(*there)).unwrap().1;
+            assert_eq!(first::partition_of(&key, 8), written, "{key}");
+            before = after;
+        }
+        assert_eq!(before.len(), 8);
+    }
+
+    /// A relay's second message waits for the first, to a partition that held something.
+    #[tokio::test]
+    async fn the_first_message_to_a_partition_goes_alone() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("test.t", 1, 1).unwrap();
+        let broker = Broker { brokers: cluster.bootstrap_servers(), prefix: "test.".into() };
+        Producer::new(&broker, "another").unwrap().send(vec![committed("0")]).await.unwrap();
+        let begin = || {
+            let begun = Ends::from([("t".to_owned(), [(0, 1)].into())]);
+            Producer::of_generation(&broker, "order", FIRST, Acknowledged::default(), begun).unwrap()
+        };
+        let batches = || [vec![committed("1"), committed("2")], vec![committed("3")]];
+        cluster.broker_down(1).unwrap();
+        let relays = begin();
+        let [one, two] = batches().map(|batch| relays.send(batch));
+        all_is_queued().await;
+        drop(relays);
+        assert!(matches!(one.await, Err(DeliveryError::Kafka(_))), "its first was queued");
+        assert!(matches!(two.await, Err(DeliveryError::Gone)), "nothing was queued behind that");
+        cluster.broker_up(1).unwrap();
+        let relays = begin();
+        for delivery in batches().map(|batch| relays.send(batch)) {
+            delivery.await.unwrap();
+        }
+        assert_eq!(written(&broker, 4), ["0", "1", "2", "3"]);
+    }
+
+    /// The one thread of a test lets the producer's task do what it can.
+    async fn all_is_queued() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The first payloads of the one partition, as many as there are up to `count`.
@@ -377,10 +385,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_makes_the_sender_wait() {
-        let mut producer = producer();
-        let fits = vec![committed("1"); 100_000];
-        assert!(producer.send(fits).now_or_never().is_some());
-        assert!(producer.send(vec![committed("1")]).now_or_never().is_none());
+    async fn what_does_not_fit_into_the_queue_waits() {
+        let producer = producer();
+        let fits = producer.send(vec![committed("1"); 100_000]);
+        let mut behind = producer.send(vec![committed("1")]);
+        all_is_queued().await;
+        assert!((&mut behind).now_or_never().is_none());
+        drop(producer);
+        assert!(matches!(fits.await, Err(DeliveryError::Kafka(_))));
+        let behind = tokio::time::timeout(Duration::from_secs(10), behind).await.unwrap();
+        assert!(matches!(behind, Err(DeliveryError::Gone)), "and is not sent late");
     }
 }

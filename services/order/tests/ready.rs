@@ -121,8 +121,8 @@ impl Place {
             let topic = CatalogueEvent::TOPIC.name().to_owned();
             Committed { id: Uuid::now_v7(), topic, key, kind, payload, traceparent: None }
         });
-        let mut producer = Producer::new(&self.broker, "inventory").unwrap();
-        producer.send(messages.collect()).await.unwrap().await.unwrap();
+        let producer = Producer::new(&self.broker, "inventory").unwrap();
+        producer.send(messages.collect()).await.unwrap();
     }
 
     async fn until_somebody_waits_for_the_products(&self) {

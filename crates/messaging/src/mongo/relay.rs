@@ -59,8 +59,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// before they think us dead.
 const LOOK_FOR_LOSSES: Duration = Duration::from_secs(5);
 const LOOK_PATIENCE: Duration = Duration::from_secs(2);
-/// The most batches sent and not yet acknowledged. All their messages fit into the producer's queue of 100,000, so
-/// sending never waits and renewals stay on time.
+/// The most batches sent and not yet acknowledged. All their messages fit into the producer's queue of 100,000.
 const MAX_IN_FLIGHT: usize = 16;
 /// Neither the last messages nor giving up the position may hold up the end of the process.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -214,7 +213,7 @@ impl Relay<'_> {
         if let Some(loss) = acknowledged.loss_at(&ends) {
             return Err(Interruption::Loss(loss));
         }
-        let mut producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged, ends)?;
+        let producer = Producer::of_generation(&self.broker, self.source, generation, acknowledged, ends)?;
         let (mut rescan, begin, mut rescanned) = self.beginning(token).await?;
         let mut changes = Changes::open(&self.db, begin).await?;
         let mut in_flight = FuturesOrdered::new();
@@ -252,7 +251,7 @@ impl Relay<'_> {
                         rescan = None;
                         self.tell_rescan(sent_again);
                     }
-                    in_flight.push_back(producer.send(messages).await?.map(move |delivered| delivered.map(|()| (count, None))).boxed());
+                    in_flight.push_back(producer.send(messages).map(move |delivered| delivered.map(|()| (count, None))).boxed());
                 }
                 news = changes.next(), if room && rescan.is_none() => {
                     let News { messages, token, time } = news?;
@@ -261,7 +260,7 @@ impl Relay<'_> {
                     self.tell_oldest(&unconfirmed);
                     let time = time.or(rescanned);
                     rescanned = None;
-                    let delivery = producer.send(messages).await?;
+                    let delivery = producer.send(messages);
                     in_flight.push_back(delivery.map(move |delivered| delivered.map(|()| (count, Some((token, time))))).boxed());
                 }
             }

@@ -78,11 +78,12 @@ async fn a_message_that_is_taken_for_that_of_another_producer_is_sent_again() {
     let mut kafka = TestKafka::new("kafka-counts-anew").await;
     let (db, broker) = (database().await, Broker { brokers: kafka.brokers(), prefix: String::new() });
     lose_all_while_another_writes(&mut kafka, &broker, &spec(), "a", 1).await;
-    let put = [message("a")];
+    let put = [(); 2].map(|()| Outgoing::new(TOPIC, "a".to_owned(), "it.happened.v1", &"x".repeat(600_000)));
     commit(&db, &put).await;
     let mut arrivals = Arrivals::of(&broker);
     let relay = Running::start(&db, &broker);
     arrivals.wait_for(&put).await;
+    assert!(arrivals.in_effect("a").ends_with(&put.map(|message| message.id)), "in their order");
     let errors = format!("messaging_delivery_errors_total{{source=\"{}\"}}", db.name());
     assert_eq!(metric(&errors), Some(1.0), "it was taken for the other's");
     relay.stop().await;

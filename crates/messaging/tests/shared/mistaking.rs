@@ -17,7 +17,7 @@ pub(crate) async fn lose_all_while_another_writes(
     key: &str,
     count: usize,
 ) {
-    let mut other = Producer::new(broker, "other").unwrap();
+    let other = Producer::new(broker, "other").unwrap();
     let message = |topic: &str| Committed {
         id: Uuid::now_v7(),
         topic: topic.to_owned(),
@@ -29,9 +29,9 @@ pub(crate) async fn lose_all_while_another_writes(
     let elsewhere = TopicSpec { name: "elsewhere".into(), ..spec.clone() };
     broker.ensure_topics(std::slice::from_ref(&elsewhere)).await.unwrap();
     // It has a number once it has sent something, the first there is.
-    other.send(vec![message("elsewhere")]).await.unwrap().await.unwrap();
+    other.send(vec![message("elsewhere")]).await.unwrap();
     kafka.kill().await;
     kafka.start_without_data().await;
     broker.ensure_topics(std::slice::from_ref(spec)).await.unwrap();
-    other.send(vec![message(&spec.name); count]).await.unwrap().await.unwrap();
+    other.send(vec![message(&spec.name); count]).await.unwrap();
 }

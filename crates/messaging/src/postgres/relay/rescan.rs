@@ -48,12 +48,12 @@ impl Stream {
             let messages: Vec<Committed> = chunk.into_iter().map(Committed::from).collect();
             count += messages.len();
             self.pulse.works();
-            self.hand_over(messages, None).await?;
+            self.hand_over(messages, None);
             while !self.has_room() {
                 self.acknowledge_oldest().await?;
             }
         }
-        self.hand_over(Vec::new(), Some(begin)).await?;
+        self.hand_over(Vec::new(), Some(begin));
         if count > 0 {
             self.meters.rescans.increment(1);
             let slot = self.slot();

@@ -283,15 +283,15 @@ impl Stream {
         self.commits.extend(end.map(|end| (end, self.read.committed)));
         self.tell_oldest();
         until_visible(&self.pool, &std::mem::take(&mut self.read.transactions)).await?;
-        self.hand_over(messages, end).await
+        self.hand_over(messages, end);
+        Ok(())
     }
 
     /// Gives `messages` to the producer; with them all commits up to `end` are sent.
-    pub(super) async fn hand_over(&mut self, messages: Vec<Committed>, end: Option<Lsn>) -> Result<(), StreamError> {
+    pub(super) fn hand_over(&mut self, messages: Vec<Committed>, end: Option<Lsn>) {
         let count = messages.len();
-        self.deliveries.push_back(self.producer.send(messages).await?);
+        self.deliveries.push_back(self.producer.send(messages));
         self.progress.sent(count, end);
-        Ok(())
     }
 
     /// Whether more may be on its way to the broker.
