@@ -61,13 +61,12 @@ pub(crate) async fn world() -> &'static World {
     WORLD.get_or_init(|| World::start("shared", 1, Vec::new(), None)).await
 }
 
-/// For two shops of their own.
-static ROOM: Semaphore = Semaphore::const_new(2);
+/// For three shops of their own.
+static ROOM: Semaphore = Semaphore::const_new(3);
 
 impl World {
-    /// A shop of its own, called `name`, with so many processes of each service. Two such shops are up at a time: while one
-    /// waits, for a server to come back or a card that takes its time, the other works. A third makes the suite a tenth
-    /// shorter, and whatever is slow on two cores slower.
+    /// A shop of its own, called `name`, with so many processes of each service. Three such shops are up at a time: while one
+    /// waits, for a server to come back or a card that takes its time, the others work.
     pub(crate) async fn new(name: &str, replicas: u16) -> Self {
         Self::start(name, replicas, Vec::new(), Some(ROOM.acquire().await.unwrap())).await
     }
