@@ -2,26 +2,32 @@
 
 use std::time::Duration;
 
+use contracts::Topic;
+use futures::future::join_all;
 use mongodb::{
     ClientSession, Database,
     bson::{Document, doc},
 };
+use serde_json::json;
 use shop::Service;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     stores::Stores,
+    topics::Topics,
     traffic::Traffic,
-    world::{PATIENCE, World},
+    world::{OK, PATIENCE, World},
 };
 
 /// Few, so that what piles up behind a frozen process is done long before the deadlines of the sagas.
 const ORDERS_PER_SECOND: u32 = 25;
 /// Longer than anybody waits: Kafka's group and the other relay 6 s, PostgreSQL for an idle transaction 10 s.
 const FROZEN: Duration = Duration::from_secs(20);
-/// Within this time messages have come to both processes of a service: so each has a batch at hand that it cannot write.
-/// Three times this is less than the 10 s for which PostgreSQL leaves an idle transaction, and once less than MongoDB's 5 s.
+/// Within this time a process has at hand what stands in a partition of its own. Less than the 5 s for which MongoDB leaves a
+/// transaction.
 const AT_HAND: Duration = Duration::from_millis(1_500);
+/// Between two rounds of orders.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// One of two processes of each service is frozen amid a batch, and another does its work meanwhile. What the frozen one
 /// does late then fails at the fence, and the books add up.
@@ -60,14 +66,23 @@ async fn what_a_frozen_process_does_late_fails_at_the_fence() {
 async fn freeze_amid_a_batch(world: &World, services: [&str; 3]) {
     let stores = Stores::of(world).await;
     let mut locked = Vec::new();
-    for database in [&stores.orders, &stores.billing] {
+    for (reader, topic, database) in
+        [("order", Topic::InventoryEvents, &stores.orders), ("billing", Topic::BillingCommands, &stores.billing)]
+    {
         let mut lock = database.begin().await.unwrap();
-        sqlx::raw_sql("lock table consumer_offset").execute(&mut *lock).await.unwrap();
+        let lock_all =
+            "set local idle_in_transaction_session_timeout = 0; lock table consumer_offset in exclusive mode";
+        sqlx::raw_sql(lock_all).execute(&mut *lock).await.unwrap();
         locked.push(lock);
-        sleep(AT_HAND).await;
+        until_behind(world, &stores, reader, topic).await;
     }
     let mut of_inventory = timeout(PATIENCE, locked_offsets(&stores.inventory)).await.unwrap();
-    sleep(AT_HAND).await;
+    until_behind(world, &stores, "inventory", Topic::InventoryCommands).await;
+    // The database may have given it up meanwhile; then somebody has gone on.
+    while !write_all(&stores.inventory, &mut of_inventory).await {
+        of_inventory = timeout(PATIENCE, locked_offsets(&stores.inventory)).await.unwrap();
+        until_behind(world, &stores, "inventory", Topic::InventoryCommands).await;
+    }
     services.iter().for_each(|service| world.shop.freeze(service).unwrap());
     of_inventory.abort_transaction().await.unwrap();
     for lock in locked {
@@ -75,18 +90,44 @@ async fn freeze_amid_a_batch(world: &World, services: [&str; 3]) {
     }
 }
 
+/// Has orders come until `reader` has something to do in each partition of `topic`, and so each of its processes a batch at hand.
+async fn until_behind(world: &World, stores: &Stores, reader: &'static str, topic: Topic) {
+    let (topics, customers) = (Topics::of(world), [(); 8].map(|()| world.customer()));
+    let lines = json!([{ "sku": "FROZEN", "quantity": 1 }]);
+    let behind = async {
+        loop {
+            join_all(customers.iter().map(|customer| customer.place_lines(&lines, OK))).await;
+            let offsets = stores.offsets().await;
+            let place = |at| offsets.get(&(reader, topic.name().to_owned(), at)).copied().unwrap_or_default();
+            let mut ends = topics.ends().into_iter().filter(|(name, ..)| *name == topic.name());
+            if ends.all(|(_, at, end)| end > place(at)) {
+                return;
+            }
+            sleep(LOOKS_AGAIN_AFTER).await;
+        }
+    };
+    timeout(PATIENCE, behind)
+        .await
+        .unwrap_or_else(|_| panic!("{reader} has nothing to do in a partition of {}", topic.name()));
+    sleep(AT_HAND).await;
+}
+
 /// A transaction that has written all offsets: who writes one meanwhile has a conflict, and tries again.
 async fn locked_offsets(inventory: &Database) -> ClientSession {
-    let offsets = inventory.collection::<Document>("consumer_offset");
     let mut session = inventory.client().start_session().await.unwrap();
     loop {
         session.start_transaction().await.unwrap();
-        let locked = offsets.update_many(doc! {}, doc! { "$set": { "locked": true } }).session(&mut session).await;
-        if locked.is_ok() {
+        if write_all(inventory, &mut session).await {
             return session;
         }
         let _ = session.abort_transaction().await;
     }
+}
+
+/// Whether all offsets could be written.
+async fn write_all(inventory: &Database, session: &mut ClientSession) -> bool {
+    let offsets = inventory.collection::<Document>("consumer_offset");
+    offsets.update_many(doc! {}, doc! { "$inc": { "locked": 1 } }).session(session).await.is_ok()
 }
 
 async fn fenced(world: &World, service: &str) -> f64 {
