@@ -36,5 +36,7 @@ while :; do
     code=$?
     kill -s 0 "$program" 2>/dev/null || break
 done
-kill "$watcher" 2>/dev/null
+# Whoever sees the guard gone finds nothing of it.
+kill -s KILL "$watcher" 2>/dev/null
+wait "$watcher" 2>/dev/null
 exit "$code"
