@@ -9,6 +9,8 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
+use tokio::net::TcpSocket;
+
 use crate::ServerError;
 
 /// Where the blocks begin. They end before 32,000, below the ports that the system gives to outgoing connections, which could take
@@ -47,8 +49,8 @@ pub fn free_ports(count: u16) -> Result<u16, ServerError> {
 /// # Errors
 /// [`ServerError::PortInUse`].
 pub fn require_free_port(port: u16, name: &str) -> Result<(), ServerError> {
-    match listen(port) {
-        Ok(_) => Ok(()),
+    match look_at(port) {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Err(ServerError::PortInUse { port, name: name.to_owned() })
         }
@@ -79,7 +81,7 @@ impl Ports {
                 continue;
             }
             self.left.0 += count;
-            if (first..first + count).all(|port| listen(port).is_ok()) {
+            if (first..first + count).all(|port| look_at(port).is_ok()) {
                 return Some(first);
             }
         }
@@ -96,6 +98,14 @@ impl Ports {
         }
         None
     }
+}
+
+/// Whether one could listen there. Nobody does meanwhile: a program that another thread is about to run has what is open here for a
+/// moment, and a port that was only looked at would be in use.
+fn look_at(port: u16) -> io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
@@ -119,6 +129,20 @@ mod tests {
         }
         assert_eq!(all.len(), 2 * 174, "{all:?}");
         assert!(processes.iter().all(|process| process.marks.len() > 1));
+    }
+
+    #[test]
+    fn looking_at_a_port_keeps_nobody_from_listening() {
+        let port = Ports::new(90).give(1).unwrap();
+        std::thread::scope(|scope| {
+            let listening = scope.spawn(|| (0..2_000).map(|_| listen(port)).find_map(Result::err));
+            let mut seen = false;
+            while !listening.is_finished() {
+                seen |= look_at(port).is_err();
+            }
+            assert_eq!(listening.join().unwrap().map(|error| error.to_string()), None);
+            assert!(seen, "nobody listened");
+        });
     }
 
     #[test]
