@@ -28,8 +28,8 @@ pub(crate) use crate::watched::{Mood, Watched};
 pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 /// Longer than anything here takes. Whatever is waited for and does not come in that time has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a call to the provider may take.
-const CALL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a call to the provider may take that is meant to exceed it.
+pub(crate) const IMPATIENCE: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_secs(3_600);
 /// A worker that never finds anything in the database: what it settles was handed over or announced.
 pub(crate) const HANDED_OVER_ONLY: Pace =
@@ -57,8 +57,9 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Billing that waits for the provider's answers, however slow the machine.
     pub(crate) async fn start(pace: Pace) -> Self {
-        Self::with_calls_of(CALL_TIMEOUT, pace).await
+        Self::with_calls_of(PATIENCE, pace).await
     }
 
     /// Billing whose calls to the provider may take `timeout`.
@@ -82,7 +83,7 @@ impl Bench {
     /// Another process of the billing that is on this database and this provider.
     pub(crate) async fn join(database: &str, provider: &str, pace: Pace) -> Self {
         let pool = PgPool::connect(database).await.unwrap();
-        let provider = Watched::at(provider, CALL_TIMEOUT);
+        let provider = Watched::at(provider, PATIENCE);
         let bench = Self::on(pool, database.to_owned(), provider, pace);
         bench.reload_offset().await;
         bench

@@ -6,7 +6,7 @@ use contracts::{Currency, Money};
 use serde_json::{Value, json};
 use web::access::Principal;
 
-use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, WATCHFUL};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, IMPATIENCE, Mood, Order, WATCHFUL};
 use crate::http::Client;
 use billing::settle::Pace;
 
@@ -22,7 +22,10 @@ struct Sale {
 
 impl Sale {
     async fn with(token: &'static str, pace: Pace) -> Self {
-        let bench = Bench::start(pace).await;
+        Self::on(Bench::start(pace).await, token).await
+    }
+
+    async fn on(bench: Bench, token: &'static str) -> Self {
         let client = Client::of(&bench);
         let order = Order::with(token);
         bench.send(&[order.authorize()]).await.unwrap();
@@ -113,7 +116,7 @@ async fn twenty_at_once_return_no_more_than_was_captured() {
 #[tokio::test]
 async fn an_unknown_outcome_is_asked_and_a_refusal_leaves_all_to_be_returned() {
     for token in ["tok_refund_error_done", "tok_refund_timeout_done", "tok_refund_timeout_lost"] {
-        let sale = Sale::with(token, EAGER).await;
+        let sale = Sale::on(Bench::with_calls_of(IMPATIENCE, EAGER).await, token).await;
         assert_eq!(sale.refund("key", 1290).await.0, 202);
         assert_eq!(sale.settled().await, [(1290, "refunded".to_owned())], "{token}");
         assert_eq!(sale.paid().await, 0, "{token}");

@@ -6,7 +6,7 @@ use billing::provider::{Done, Found, Operation, Outcome, Provider};
 use billing::settle::Pace;
 use contracts::Message;
 
-use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, Mood, Order, PATIENCE, PRICE, WATCHFUL};
+use crate::bench::{Bench, EAGER, HANDED_OVER_ONLY, IMPATIENCE, Mood, Order, PRICE, WATCHFUL};
 
 const AUTHORIZED: &str = "billing.payment-authorized.v1";
 const VOIDED: &str = "billing.payment-voided.v1";
@@ -36,7 +36,7 @@ async fn a_void_waits_until_the_authorization_is_definite_and_then_voids_it_at_t
 
 #[tokio::test]
 async fn an_answer_that_never_came_is_asked_for() {
-    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let bench = Bench::with_calls_of(IMPATIENCE, HANDED_OVER_ONLY).await;
     let order = Order::with("tok_authorize_timeout_done");
     bench.send(&[order.authorize()]).await.unwrap();
     assert_eq!(bench.said(1).await, [AUTHORIZED]);
@@ -46,7 +46,7 @@ async fn an_answer_that_never_came_is_asked_for() {
 
 #[tokio::test]
 async fn a_call_that_was_lost_is_made_again_under_the_same_key() {
-    let bench = Bench::start(HANDED_OVER_ONLY).await;
+    let bench = Bench::with_calls_of(IMPATIENCE, HANDED_OVER_ONLY).await;
     let order = Order::with("tok_authorize_timeout_lost");
     bench.send(&[order.authorize()]).await.unwrap();
     assert_eq!(bench.said(1).await, [AUTHORIZED]);
@@ -116,7 +116,7 @@ async fn a_slow_call_holds_back_its_own_order_only() {
 #[tokio::test]
 async fn slow_calls_make_room_for_others() {
     let pace = Pace { first: 2, prompt: Duration::from_millis(50), again: 8, ..HANDED_OVER_ONLY };
-    let bench = Bench::with_calls_of(PATIENCE, pace).await;
+    let bench = Bench::start(pace).await;
     // More than there is room for at once.
     let slow: Vec<Order> = (0..6).map(|_| Order::with("tok_slow_300s")).collect();
     bench.send(&slow.iter().map(Order::authorize).collect::<Vec<_>>()).await.unwrap();
