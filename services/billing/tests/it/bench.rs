@@ -27,7 +27,7 @@ pub(crate) use crate::watched::{Mood, Watched};
 /// What every order costs.
 pub(crate) const PRICE: Money = Money { amount: 12_90, currency: Currency::EUR };
 /// Longer than anything here takes. Whatever is waited for and does not come in that time has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a call to the provider may take that is meant to exceed it.
 pub(crate) const IMPATIENCE: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_secs(3_600);

@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::bench::PATIENCE;
+
 /// A stranger's server: it answers everything with what `answer` makes, and counts.
 struct Stranger {
     provider: OverHttp,
@@ -24,6 +26,14 @@ struct Stranger {
 
 impl Stranger {
     async fn that(answer: impl Fn(&HttpRequest<Body>) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+        Self::given(PATIENCE, answer).await
+    }
+
+    /// One that is given so long for an answer.
+    async fn given(
+        timeout: Duration,
+        answer: impl Fn(&HttpRequest<Body>) -> Response<Body> + Clone + Send + Sync + 'static,
+    ) -> Self {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         let handler = move |request: HttpRequest<Body>| {
@@ -35,7 +45,7 @@ impl Stranger {
         let url = format!("http://{}/below", listener.local_addr().unwrap()).parse().unwrap();
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, Router::new().fallback(any(handler))).await.unwrap() });
-        let provider = OverHttp::new(&url, Duration::from_secs(2)).unwrap();
+        let provider = OverHttp::new(&url, timeout).unwrap();
         Self { provider, calls, _server: server }
     }
 
@@ -117,7 +127,8 @@ async fn a_strangers_words_are_tamed() {
 
 #[tokio::test]
 async fn slow_calls_beside_answered_ones_say_nothing_against_the_provider() {
-    let stranger = Stranger::that(|request| match request.method().as_str() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    let stranger = Stranger::given(TIMEOUT, |request| match request.method().as_str() {
         "POST" => said(200, Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>())),
         _ => said(404, ""),
     })
@@ -130,7 +141,7 @@ async fn slow_calls_beside_answered_ones_say_nothing_against_the_provider() {
     });
     let slow = futures::future::join_all(slow);
     let quick = async {
-        let end = Instant::now() + Duration::from_secs(4);
+        let end = Instant::now() + TIMEOUT + Duration::from_secs(2);
         let mut asked = 0;
         // A busy machine answers more slowly; that is not what this is about.
         while Instant::now() < end || asked < 20 {
@@ -140,7 +151,7 @@ async fn slow_calls_beside_answered_ones_say_nothing_against_the_provider() {
         }
     };
     let (slow, ()) = tokio::join!(slow, quick);
-    assert!(slow.iter().all(|said| *said == Err(Unclear::NoAnswer)), "all were given up after two seconds");
+    assert!(slow.iter().all(|said| *said == Err(Unclear::NoAnswer)), "all were given up");
 }
 
 #[tokio::test]

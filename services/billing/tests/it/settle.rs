@@ -147,7 +147,7 @@ async fn what_is_called_again_takes_no_room_from_first_calls() {
 
 #[tokio::test]
 async fn a_call_that_takes_too_long_counts_as_unclear_and_is_asked_about() {
-    let pace = Pace { call_timeout: Duration::from_millis(50), ..HANDED_OVER_ONLY };
+    let pace = Pace { call_timeout: IMPATIENCE, ..HANDED_OVER_ONLY };
     let bench = Bench::start(pace).await;
     let order = Order::with("tok_ok");
     let key = order.key(Operation::Authorize);
