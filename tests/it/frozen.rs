@@ -99,8 +99,8 @@ async fn until_behind(world: &World, stores: &Stores, reader: &'static str, topi
             join_all(customers.iter().map(|customer| customer.place_lines(&lines, OK))).await;
             let offsets = stores.offsets().await;
             let place = |at| offsets.get(&(reader, topic.name().to_owned(), at)).copied().unwrap_or_default();
-            let mut ends = topics.ends().into_iter().filter(|(name, ..)| *name == topic.name());
-            if ends.all(|(_, at, end)| end > place(at)) {
+            let mut ends = topics.ends().into_iter().filter(|(name, ..)| *name == topic.name()).peekable();
+            if ends.peek().is_some() && ends.all(|(_, at, end)| end > place(at)) {
                 return;
             }
             sleep(LOOKS_AGAIN_AFTER).await;
